@@ -1,0 +1,1 @@
+//! BOLT 3 as pure functions: keys, secrets, scripts, commitment and HTLC transactions, witnesses.

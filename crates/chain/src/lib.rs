@@ -1,0 +1,1 @@
+//! Block sources, best-chain tracking and the index of watched outpoints.

@@ -1,0 +1,61 @@
+//! [`Ledger`]: what a monitor knows of the outcomes of its HTLCs.
+
+use lastword_types::{ChannelId, LedgerEntry, PaymentId, UpdateId};
+
+/// The ledger of one channel.
+///
+/// # To be correct, an implementation must
+///
+/// - visit entries in the order of their HTLC ids, each once;
+/// - name in `for_each_undelivered` every offered entry whose outcome was not durably told, whatever
+///   its verdict;
+/// - name in `entries_of` delivered entries too;
+/// - answer from what the log holds, so that two readings without a record between are equal.
+pub trait Ledger {
+    /// Returns the channel.
+    fn channel_id(&self) -> ChannelId;
+
+    /// Returns the last update that the monitor applied.
+    fn latest_update(&self) -> UpdateId;
+
+    /// Visits the offered entries that are not delivered.
+    fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>));
+
+    /// Visits every entry of a payment, of every generation, delivered or not.
+    fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>));
+}
+
+/// What can be said about the ledger of a channel.
+pub enum LedgerState<'a> {
+    /// It was read to its durable end.
+    Present(&'a dyn Ledger),
+    /// The channel is not known here.
+    Missing,
+    /// Its bytes are damaged and set apart.
+    Damaged,
+}
+
+impl core::fmt::Debug for LedgerState<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Present(_) => "Present",
+            Self::Missing => "Missing",
+            Self::Damaged => "Damaged",
+        })
+    }
+}
+
+/// The ledgers of all channels.
+///
+/// # To be correct, an implementation must
+///
+/// - visit in `for_each` every channel that may hold an undelivered entry, each once; it may leave
+///   out channels that it knows to hold none;
+/// - answer `ledger` for every channel there is, those too that `for_each` leaves out.
+pub trait Ledgers {
+    /// Returns the ledger of one channel.
+    fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_>;
+
+    /// Visits the ledgers that may hold an undelivered entry.
+    fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger));
+}

@@ -1,0 +1,79 @@
+//! [`SnapshotStore`]: where a replay may start, and what must be known without one.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::durable::Lsn;
+use crate::log::{StoreError, Stream, UpdateLog};
+
+/// A state together with the place in the log that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The state is the fold of every record up to here.
+    pub at: Lsn,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+/// Snapshots and cards beside an [`UpdateLog`].
+///
+/// # To be correct, an implementation must
+///
+/// - replace the snapshot of a stream whole: after a crash the old one or the new one is there;
+/// - return from `cards` the newest card of every stream, with what was appended and not yet
+///   synced, before a crash; after a crash the newest of what survived;
+/// - refuse damaged bytes with [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) and the
+///   stream.
+///
+/// Conformance: `lastword_testkit::conformance::snapshot_store(&mut MyHarness::new())`.
+pub trait SnapshotStore {
+    /// Replaces the snapshot of a stream.
+    ///
+    /// # Crash safety
+    ///
+    /// Durable when it returns, if the log is durable up to `at`; the caller makes sure of that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; the old snapshot is still there.
+    fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError>;
+
+    /// Returns the snapshot of a stream, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its bytes are damaged.
+    fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError>;
+
+    /// Visits the card of every stream that has one, ordered by stream.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if the bytes of one are damaged.
+    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError>;
+}
+
+/// A log with its snapshots and cards.
+pub trait Store: UpdateLog + SnapshotStore + Send {}
+
+impl<T: UpdateLog + SnapshotStore + Send + ?Sized> Store for T {}
+
+macro_rules! forward_snapshot_store {
+    ($($target:ty),*) => {$(
+        impl<T: SnapshotStore + ?Sized> SnapshotStore for $target {
+            fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
+                (**self).put(stream, at, body)
+            }
+
+            fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError> {
+                (**self).latest(stream)
+            }
+
+            fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
+                (**self).cards(visit)
+            }
+        }
+    )*};
+}
+
+forward_snapshot_store!(&mut T, Box<T>);

@@ -1,0 +1,1 @@
+//! An in-process chain that accepts only what consensus accepts.

@@ -1,0 +1,1 @@
+//! The plan: from ledgers and books of any age to actions, each with its reason.

@@ -1,0 +1,1 @@
+//! A small world around the real crates.

@@ -1,0 +1,1 @@
+//! The log, snapshots and cards, on redb and in memory.

@@ -1,0 +1,1 @@
+//! Conformance suites and fault-injecting doubles for the ports of Lastword.

@@ -1,0 +1,185 @@
+//! What became of an HTLC, and what the user was told of it.
+//!
+//! ```text
+//!             evidence on this HTLC                    (final at once)
+//!   Live ────────────────────────────► Fulfilled
+//!    ▲ │                                   ▲
+//!    │ │ removed, timed out, absent        │ a preimage beats a failure that is not final
+//!    │ ▼                                   │
+//!    └ Failing { until } ──────────────────┘
+//!         │ revoked, or deep enough
+//!         ▼
+//!       Failed                                         (final: a later preimage is only a fact)
+//! ```
+//!
+//! The way back from `Failing` to `Live` is a reorg that removes what the failure rests on.
+
+use bitcoin::Txid;
+use serde::{Deserialize, Serialize};
+
+use crate::amount::AmountMsat;
+use crate::block::BlockHeight;
+use crate::htlc::{Htlc, HtlcKey, PaymentPreimage};
+use crate::id::{CommitmentNumber, Generation};
+
+/// The commitments of one side in which an HTLC stands: from a number on, until before another.
+///
+/// Source: BOLT 3, commitment numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spell {
+    /// The first commitment that holds it.
+    pub from: CommitmentNumber,
+    /// The first later commitment that does not, if any.
+    pub until: Option<CommitmentNumber>,
+}
+
+impl Spell {
+    /// Says whether the commitment of this number holds the HTLC.
+    pub fn holds(&self, number: CommitmentNumber) -> bool {
+        self.from <= number && self.until.is_none_or(|until| number < until)
+    }
+}
+
+/// What became of an HTLC, on the evidence known so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Nothing is decided.
+    Live,
+    /// The preimage was shown for this very HTLC. Final.
+    Fulfilled {
+        /// What was shown.
+        preimage: PaymentPreimage,
+        /// Where it was shown.
+        how: FulfilledHow,
+    },
+    /// It will have failed unless something changes before `until`.
+    Failing {
+        /// Why.
+        reason: HtlcFailure,
+        /// What it waits for.
+        until: FailingUntil,
+    },
+    /// No transaction can pay the other side any more. Final.
+    Failed {
+        /// Why.
+        reason: HtlcFailure,
+    },
+}
+
+impl Verdict {
+    /// Says whether the verdict will never change.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Fulfilled { .. } | Self::Failed { .. })
+    }
+}
+
+/// Where the preimage of a fulfilled HTLC was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FulfilledHow {
+    /// By a peer's message, or by ours (BOLT 2, `update_fulfill_htlc`).
+    Message,
+    /// By a transaction that spent this HTLC's output.
+    Chain {
+        /// That transaction.
+        txid: Txid,
+    },
+}
+
+/// What a failing HTLC waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailingUntil {
+    /// No commitment that holds it can be confirmed any more (BOLT 2, removal is irrevocable).
+    Revoked,
+    /// A tip of this height.
+    Depth(BlockHeight),
+}
+
+/// Why an HTLC failed.
+///
+/// The order is total: of several parts' reasons a payment reports the least, so that the report
+/// does not depend on the order in which they were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HtlcFailure {
+    /// Removed off chain with a failure.
+    Removed {
+        /// The failure code, 0 where it could not be read (BOLT 4, failure messages).
+        code: u16,
+    },
+    /// Its output was spent by its offerer after the expiry.
+    TimedOut,
+    /// The confirmed closing has no output for it: trimmed, or not in that transaction.
+    Absent,
+    /// No HTLC of this part ever left this node (rule R2).
+    NeverSent,
+    /// The caller gave up before anything left this node.
+    Abandoned,
+}
+
+/// What a payment came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The recipient was paid.
+    Sent {
+        /// The proof.
+        preimage: PaymentPreimage,
+        /// What the recipient was to get in all.
+        amount_msat: AmountMsat,
+        /// The fee as agreed for the attempt.
+        fee_msat: AmountMsat,
+    },
+    /// Nobody was paid and nobody can be.
+    Failed {
+        /// The least of the parts' reasons.
+        reason: HtlcFailure,
+    },
+}
+
+impl Outcome {
+    /// Returns the outcome without its details.
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Sent { .. } => OutcomeKind::Sent,
+            Self::Failed { .. } => OutcomeKind::Failed,
+        }
+    }
+}
+
+/// An outcome without its details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutcomeKind {
+    /// The recipient was paid.
+    Sent,
+    /// Nobody was paid.
+    Failed,
+}
+
+/// What the consumer durably knows of an HTLC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// A part of a payment: the outcome that its generation came to.
+    Payment {
+        /// The generation.
+        generation: Generation,
+        /// What the user was told.
+        outcome: Outcome,
+    },
+    /// The outbound half of a forward: the inbound half is settled.
+    Forward,
+}
+
+/// One line of a monitor's ledger: an HTLC, what became of it, what was told.
+///
+/// Verdict and delivery are two facts: a release does not erase the verdict.
+///
+/// Source: `docs/ARCHITECTURE.md`, the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerEntry<'a> {
+    /// Which HTLC.
+    pub key: HtlcKey,
+    /// Its facts and whom it is for.
+    pub htlc: &'a Htlc,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What the consumer durably knows, once it does.
+    pub delivered: Option<Told>,
+}

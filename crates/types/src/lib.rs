@@ -1,0 +1,63 @@
+//! The words of Lastword: ids, amounts, HTLC facts, verdicts, updates and effects as plain data.
+//!
+//! Every other crate speaks in these types and nothing here decides anything: no I/O, no clock, no
+//! rules. The enums that a machine matches on are closed, so a new variant breaks every match
+//! until somebody has thought about it.
+//!
+//! Where to look:
+//!
+//! | for | see |
+//! |---|---|
+//! | names of channels, payments, HTLCs, updates | [`id`] |
+//! | amounts and fee rates | [`amount`] |
+//! | heights and blocks | [`block`] |
+//! | a channel's fixed facts | [`channel`] |
+//! | an HTLC, who it is for | [`htlc`] |
+//! | what a channel tells its monitor | [`update`] |
+//! | what became of an HTLC | [`ledger`] |
+//! | what a monitor remembers | [`state`] |
+//! | what must be done on chain | [`claim`] |
+//! | payments, their records and events | [`payment`] |
+#![no_std]
+
+extern crate alloc;
+
+pub mod amount;
+pub mod block;
+pub mod channel;
+pub mod claim;
+pub mod htlc;
+pub mod id;
+pub mod ledger;
+pub mod payment;
+pub mod state;
+pub mod update;
+
+pub use amount::{AmountMsat, FeeRatePerKw};
+pub use block::{ANTI_REORG_DELAY, BlockHeight, BlockRef};
+pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
+pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
+pub use htlc::{
+    ForwardOrigin, Htlc, HtlcDirection, HtlcKey, HtlcOrigin, Metadata, PaymentHash, PaymentOrigin,
+    PaymentPreimage,
+};
+pub use id::{
+    ChannelId, CommitmentNumber, Generation, HtlcId, PartIndex, PaymentId, SecretIndex, UpdateId,
+};
+pub use ledger::{
+    FailingUntil, FulfilledHow, HtlcFailure, LedgerEntry, Outcome, OutcomeKind, Spell, Told,
+    Verdict,
+};
+pub use payment::{
+    BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, PaymentRecord,
+    PaymentState,
+};
+pub use state::{
+    Card, ChainTip, Close, FundingSpend, HtlcState, MonitorState, OutputSpend, OutputSpendKind,
+    SignedCommitment, UnsignedCommitment,
+};
+pub use update::{
+    Alarm, ChainDelta, Effect, HtlcAdded, HtlcRemoved, LocalCommitment, MonitorRecord,
+    MonitorUpdate, NewChannel, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
+    RemovalReason, UpdateStep,
+};

@@ -1,0 +1,239 @@
+//! What a monitor remembers, as plain data: snapshots and cards are made of these.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::ecdsa::Signature;
+use bitcoin::{OutPoint, Transaction, Txid};
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{AmountMsat, FeeRatePerKw};
+use crate::block::{BlockHeight, BlockRef};
+use crate::channel::{ChannelParameters, Side};
+use crate::htlc::{Htlc, HtlcDirection, PaymentHash, PaymentPreimage};
+use crate::id::{ChannelId, CommitmentNumber, HtlcId, SecretIndex, UpdateId};
+use crate::ledger::{FulfilledHow, HtlcFailure, Spell, Told};
+use crate::update::{PerCommitmentSecret, RemovalReason};
+
+/// Everything that one monitor remembers.
+///
+/// # Shape
+///
+/// The HTLCs of a commitment are those whose [`Spell`] on its side holds its number; they are not
+/// listed again. What can be computed from the parameters and numbers (keys, scripts,
+/// transactions, claim requests, verdicts) is not stored.
+///
+/// # Crash safety
+///
+/// Equal to the fold of the channel's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorState {
+    /// The channel's fixed facts.
+    pub parameters: ChannelParameters,
+    /// The last update that was applied.
+    pub latest_update: UpdateId,
+    /// Our current commitment.
+    pub local: SignedCommitment,
+    /// Our commitment before it.
+    pub local_previous: Option<SignedCommitment>,
+    /// The peer's newest commitment.
+    pub remote: UnsignedCommitment,
+    /// The peer's commitment before it, until the peer revokes it.
+    pub remote_previous: Option<UnsignedCommitment>,
+    /// The peer's secrets, at most 49 (BOLT 3, efficient storage): slot, index, secret.
+    pub remote_secrets: Vec<(u8, SecretIndex, PerCommitmentSecret)>,
+    /// Every HTLC that must not be forgotten yet.
+    pub htlcs: BTreeMap<(HtlcDirection, HtlcId), HtlcState>,
+    /// Preimages for received HTLCs, from the channel, and every preimage seen on chain.
+    pub preimages: BTreeMap<PaymentHash, PaymentPreimage>,
+    /// Closing transactions that we signed.
+    pub closing_txids: BTreeSet<Txid>,
+    /// Whether we decided to fail the channel. It has no height, so no reorg undoes it.
+    pub fail_channel: bool,
+    /// Before the first block that concerned this channel: its birth.
+    pub best: BlockRef,
+    /// The confirmed spend of the funding output.
+    pub funding_spend: Option<FundingSpend>,
+    /// The confirmed spends of outputs that came from the funding spend, by the output.
+    pub output_spends: BTreeMap<OutPoint, OutputSpend>,
+}
+
+/// Our commitment, signed by the peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedCommitment {
+    /// The commitment.
+    pub commitment: UnsignedCommitment,
+    /// The peer's signature.
+    pub signature: Signature,
+    /// The peer's signatures on the HTLC transactions, in output order.
+    pub htlc_signatures: Vec<Signature>,
+}
+
+/// A commitment without its HTLCs.
+///
+/// # Units
+///
+/// `to_local` and `to_remote` are relative to the owner of the commitment (BOLT 3), before fees and
+/// anchors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsignedCommitment {
+    /// Its number.
+    pub number: CommitmentNumber,
+    /// Its owner's point.
+    pub per_commitment_point: PublicKey,
+    /// Its fee rate.
+    pub feerate_per_kw: FeeRatePerKw,
+    /// Its owner's balance.
+    pub to_local_msat: AmountMsat,
+    /// The other side's balance.
+    pub to_remote_msat: AmountMsat,
+}
+
+/// What a monitor remembers of one HTLC; the verdict is computed from it and the chain facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HtlcState {
+    /// Its facts and whom it is for.
+    pub htlc: Htlc,
+    /// Where it stands in our commitments.
+    pub local: Option<Spell>,
+    /// Where it stands in the peer's commitments.
+    pub remote: Option<Spell>,
+    /// How it was removed off chain, once one commitment is without it.
+    pub removal: Option<RemovalReason>,
+    /// The evidence that it was fulfilled. Never taken back.
+    pub fulfilled: Option<(PaymentPreimage, FulfilledHow)>,
+    /// The final failure. Never taken back.
+    pub failed: Option<HtlcFailure>,
+    /// A preimage that came after the final failure.
+    pub late_preimage: Option<PaymentPreimage>,
+    /// What the consumer durably knows.
+    pub delivered: Option<Told>,
+}
+
+/// A confirmed spend of the funding output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FundingSpend {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// Where it is.
+    pub block: BlockRef,
+    /// What it means.
+    pub close: Close,
+}
+
+/// How a channel was closed.
+///
+/// Source: BOLT 5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Close {
+    /// By a closing transaction that we signed.
+    Mutual,
+    /// By a commitment of ours.
+    LocalUnilateral {
+        /// Its number.
+        number: CommitmentNumber,
+    },
+    /// By a commitment of the peer that it had not revoked.
+    RemoteUnilateral {
+        /// Its number.
+        number: CommitmentNumber,
+    },
+    /// By a commitment of the peer that it had revoked.
+    Revoked {
+        /// Its number.
+        number: CommitmentNumber,
+    },
+    /// By a transaction that we do not know.
+    Unknown,
+}
+
+/// A confirmed spend of an output that came from the funding spend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputSpend {
+    /// The transaction.
+    pub txid: Txid,
+    /// Where it is.
+    pub block: BlockRef,
+    /// What it means.
+    pub kind: OutputSpendKind,
+}
+
+/// What the spend of an output means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputSpendKind {
+    /// An HTLC was claimed with its preimage.
+    HtlcPreimage {
+        /// Which.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+        /// What the witness showed.
+        preimage: PaymentPreimage,
+        /// The output of our HTLC-success transaction, where it was ours.
+        second_stage: Option<OutPoint>,
+    },
+    /// An HTLC was taken back by its offerer.
+    HtlcTimeout {
+        /// Which.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+        /// The output of our HTLC-timeout transaction, where it was ours.
+        second_stage: Option<OutPoint>,
+    },
+    /// An HTLC output was spent by a witness of neither shape.
+    HtlcOther {
+        /// Which.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// Any other output: a main output, an anchor, or the output of an HTLC transaction.
+    Swept {
+        /// Whose output it was.
+        owner: Side,
+    },
+}
+
+/// What must be known of a channel while its monitor is not in memory.
+///
+/// # Crash safety
+///
+/// Written in the batch of the record that changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The last update that was applied.
+    pub latest_update: UpdateId,
+    /// The outputs whose spend concerns it, sorted.
+    pub watched: Vec<OutPoint>,
+    /// The next height at which time alone changes something.
+    pub next_deadline: Option<BlockHeight>,
+    /// Whether a final verdict, or one on its way, is not yet delivered.
+    pub has_undelivered: bool,
+    /// Whether the funding output is spent or we decided to fail the channel.
+    pub is_closed: bool,
+    /// Whether something must be done on chain.
+    pub has_claims: bool,
+    /// The block up to which it has seen the chain.
+    pub synced_to: BlockRef,
+}
+
+/// The best chain as far as this node has followed it.
+///
+/// # Shape
+///
+/// `recent` holds the blocks below the best one, newest first, as far as a reorg may reach.
+///
+/// # Crash safety
+///
+/// Written in the batch of the deltas that it brings, or after them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainTip {
+    /// The best block.
+    pub best: BlockRef,
+    /// Its ancestors.
+    pub recent: Vec<BlockRef>,
+}

@@ -1,0 +1,1 @@
+//! The bytes of Lastword: framed, versioned, canonical records.
