@@ -19,6 +19,7 @@ pub struct BlockHeight(pub u32);
 
 impl BlockHeight {
     /// Returns the height of the tip at which something confirmed here is final.
+    #[must_use]
     pub fn final_at(self) -> Self {
         Self(self.0.saturating_add(ANTI_REORG_DELAY - 1))
     }
