@@ -81,7 +81,10 @@ pub enum SweepWitness {
         per_commitment_point: PublicKey,
     },
     /// `to_remote` as P2WPKH: `<sig> <pubkey>`.
-    PaymentKeyHash,
+    PaymentKeyHash {
+        /// Our payment basepoint, whose hash the output names.
+        payment_basepoint: PublicKey,
+    },
     /// `to_remote` with anchors, one block after its confirmation: `<sig>`.
     PaymentKey,
     /// Our anchor: `<sig>`.
