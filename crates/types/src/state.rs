@@ -219,6 +219,9 @@ pub struct Card {
     pub has_claims: bool,
     /// The block up to which it has seen the chain.
     pub synced_to: BlockRef,
+    /// The position in the log of the last record that this card reflects: a card with a later
+    /// record behind it is stale. A monitor says 0; its driver fills it in.
+    pub covers: u64,
 }
 
 /// The best chain as far as this node has followed it.
