@@ -1,1 +1,14 @@
-//! The payment book: idempotent sending, parts, outcomes, events, release.
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+extern crate alloc;
+
+mod book;
+mod error;
+mod intent;
+mod outbox;
+
+pub use book::{Accepted, Payments};
+pub use error::{IntentError, PaymentError};
+pub use intent::{MAX_METADATA_BYTES, MAX_PARTS};
+pub use outbox::Outbox;

@@ -1,0 +1,190 @@
+//! [`Outbox`]: what waits to be told, payment by payment.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use lastword_types::{Alarm, Event, EventKey, PaymentId};
+
+/// A volatile queue of events; the plan fills it again after each start and each change (rule R3).
+///
+/// The events of one payment come in the order of their kinds, one at a time: the next only when
+/// the handler of the one before has returned well. A failing event delays only its own payment.
+///
+/// # Shape
+///
+/// At most one event in flight for each payment, and one alarm.
+///
+/// # Crash safety
+///
+/// Nothing of it is stored, and losing it loses nothing: [`set`](Self::set) is called again with
+/// what the ledgers still have to tell.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    lanes: BTreeMap<PaymentId, Lane>,
+    alarms: VecDeque<Alarm>,
+    alarms_seen: BTreeSet<Alarm>,
+    alarm_in_flight: Option<Alarm>,
+    /// Who is next, each at most once; never a lane that is empty or in flight.
+    turns: VecDeque<Turn>,
+}
+
+/// The events of one payment.
+#[derive(Debug, Clone, Default)]
+struct Lane {
+    waiting: VecDeque<Event>,
+    in_flight: Option<InFlight>,
+}
+
+/// An event whose handler runs.
+#[derive(Debug, Clone)]
+struct InFlight {
+    event: Event,
+    /// Whether it is told again if its handler fails: what was set since may have dropped it.
+    is_wanted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Payment(PaymentId),
+    Alarms,
+}
+
+impl Outbox {
+    /// Returns an empty outbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces what waits for a payment; an empty list drops it.
+    ///
+    /// An event whose handler runs is left alone: it does not wait a second time, and if its
+    /// handler fails it is told again only if `events` names it.
+    ///
+    /// # Shape
+    ///
+    /// `events` are of this payment; they are put into the order of their kinds, each key once.
+    /// Events of other payments and alarms have no place in it and are left out.
+    pub fn set(&mut self, payment_id: PaymentId, events: Vec<Event>) {
+        let mut by_key: BTreeMap<EventKey, Event> = BTreeMap::new();
+        for event in events {
+            if let Some(key) = event.key().filter(|key| key.payment_id == payment_id) {
+                by_key.entry(key).or_insert(event);
+            }
+        }
+        let lane = self.lanes.entry(payment_id).or_default();
+        if let Some(in_flight) = &mut lane.in_flight {
+            let running = in_flight.event.key();
+            in_flight.is_wanted = running.is_some_and(|key| by_key.remove(&key).is_some());
+        }
+        lane.waiting = by_key.into_values().collect();
+        self.give_turn(payment_id);
+    }
+
+    /// Queues an alarm; the same alarm is told only once.
+    pub fn push_alarm(&mut self, alarm: Alarm) {
+        if self.alarms_seen.insert(alarm) {
+            self.alarms.push_back(alarm);
+            self.give_turn_to_alarms();
+        }
+    }
+
+    /// Takes the next event and marks it as in flight.
+    ///
+    /// Every event that is taken comes back by [`handled`](Self::handled) or
+    /// [`failed`](Self::failed).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would invite `for` loops that never give the events back"
+    )]
+    pub fn next(&mut self) -> Option<Event> {
+        match self.turns.pop_front()? {
+            Turn::Payment(payment_id) => {
+                let lane = self.lanes.get_mut(&payment_id)?;
+                let event = lane.waiting.pop_front()?;
+                lane.in_flight = Some(InFlight { event: event.clone(), is_wanted: true });
+                Some(event)
+            }
+            Turn::Alarms => {
+                let alarm = self.alarms.pop_front()?;
+                self.alarm_in_flight = Some(alarm);
+                Some(Event::Alarm(alarm))
+            }
+        }
+    }
+
+    /// Notes that the handler of an event returned well.
+    ///
+    /// An event that is not in flight is ignored.
+    pub fn handled(&mut self, event: &Event) {
+        self.take_in_flight(event);
+        self.give_turn_after(event);
+    }
+
+    /// Notes that the handler of an event failed: it comes again after all others had their turn.
+    ///
+    /// An event that is not in flight is ignored.
+    pub fn failed(&mut self, event: &Event) {
+        if let Some(in_flight) = self.take_in_flight(event)
+            && in_flight.is_wanted
+        {
+            match (in_flight.event, event.key()) {
+                (Event::Alarm(alarm), _) => self.alarms.push_back(alarm),
+                (again, Some(key)) => {
+                    self.lanes.entry(key.payment_id).or_default().waiting.push_front(again);
+                }
+                (_, None) => {}
+            }
+        }
+        self.give_turn_after(event);
+    }
+
+    /// Says whether nothing waits and no handler runs.
+    pub fn is_idle(&self) -> bool {
+        self.turns.is_empty() && self.lanes.is_empty() && self.alarm_in_flight.is_none()
+    }
+
+    fn take_in_flight(&mut self, event: &Event) -> Option<InFlight> {
+        match event.key() {
+            None => {
+                let alarm = self.alarm_in_flight.take_if(|alarm| *event == Event::Alarm(*alarm))?;
+                Some(InFlight { event: Event::Alarm(alarm), is_wanted: true })
+            }
+            Some(key) => {
+                let lane = self.lanes.get_mut(&key.payment_id)?;
+                lane.in_flight.take_if(|in_flight| in_flight.event.key() == Some(key))
+            }
+        }
+    }
+
+    fn give_turn_after(&mut self, event: &Event) {
+        match event.key() {
+            None => self.give_turn_to_alarms(),
+            Some(key) => self.give_turn(key.payment_id),
+        }
+    }
+
+    /// Keeps the promise of `turns`: each lane that can speak is in it once, no other.
+    fn give_turn(&mut self, payment_id: PaymentId) {
+        let turn = Turn::Payment(payment_id);
+        let Some(lane) = self.lanes.get(&payment_id) else {
+            return;
+        };
+        let can_speak = lane.in_flight.is_none() && !lane.waiting.is_empty();
+        if lane.in_flight.is_none() && lane.waiting.is_empty() {
+            self.lanes.remove(&payment_id);
+        }
+        let has_turn = self.turns.contains(&turn);
+        if can_speak && !has_turn {
+            self.turns.push_back(turn);
+        } else if !can_speak && has_turn {
+            self.turns.retain(|other| *other != turn);
+        }
+    }
+
+    fn give_turn_to_alarms(&mut self) {
+        let can_speak = self.alarm_in_flight.is_none() && !self.alarms.is_empty();
+        if can_speak && !self.turns.contains(&Turn::Alarms) {
+            self.turns.push_back(Turn::Alarms);
+        }
+    }
+}
