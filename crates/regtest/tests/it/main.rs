@@ -1,0 +1,3 @@
+//! The public surface of the in-process chain, rule by rule.
+
+mod smoke;
