@@ -1,2 +1,47 @@
 //! The commands of this repository: `cargo xtask`.
-fn main() {}
+//!
+//! One file for each command. Each prints what it does and ends with one summary line.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
+
+mod alone;
+mod bitcoind;
+mod ci;
+mod demo_real;
+mod deps;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  test        every test of the workspace, with a real bitcoind where one can be had
+  ci          formatting, clippy, docs, deps, then every test: what .ci/run runs
+  deps        the workspace's edges against the table of layers
+  alone       each crate packaged, built and tested outside the workspace
+  bitcoind    finds a bitcoind or brings one, and prints its path
+  demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let result = match command.as_deref() {
+        Some("test") => test::run(),
+        Some("ci") => ci::run(),
+        Some("deps") => deps::run(),
+        Some("alone") => alone::run(&rest),
+        Some("bitcoind") => bitcoind::run(),
+        Some("demo-real") => demo_real::run(&rest),
+        Some(other) => Err(format!("unknown command `{other}`\n\n{USAGE}")),
+        None => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

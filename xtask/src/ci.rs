@@ -1,0 +1,17 @@
+//! `cargo xtask ci`: everything that must hold before a change lands, in order of cost.
+
+use crate::run::{cargo, check};
+use crate::{deps, test};
+
+/// Runs it.
+pub(crate) fn run() -> Result<(), String> {
+    println!("ci: formatting");
+    check(&mut cargo(&["fmt", "--all", "--", "--check"]))?;
+    println!("ci: the edges between crates");
+    deps::run()?;
+    println!("ci: clippy");
+    check(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    println!("ci: docs");
+    check(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    test::run()
+}
