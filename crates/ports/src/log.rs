@@ -129,6 +129,9 @@ pub enum StoreErrorKind {
     Poisoned,
     /// Another process owns the store.
     Fenced,
+    /// The store will not do this, now or later: it may not write its file, it does not know the
+    /// version of the file, or it was given a place of another log. Nothing was changed.
+    Refused,
 }
 
 /// A store could not do what it was asked.

@@ -1,1 +1,11 @@
-//! The log, snapshots and cards, on redb and in memory.
+#![doc = include_str!("../README.md")]
+
+mod embedded;
+mod envelope;
+mod fault;
+mod head;
+mod memory;
+mod pending;
+
+pub use embedded::RedbStore;
+pub use memory::MemoryStore;

@@ -1,1 +1,10 @@
-//! Conformance suites and fault-injecting doubles for the ports of Lastword.
+#![doc = include_str!("../README.md")]
+
+mod crash;
+mod event;
+mod faulty;
+mod state;
+
+pub use crash::{CrashStore, Survivors, Writes};
+pub use event::RecordingHandler;
+pub use faulty::{Fault, FaultyStore, StoreCall};

@@ -1,0 +1,115 @@
+//! How a [`RedbStore`] starts, and how it commits.
+
+use lastword_ports::{LogId, StoreError, StoreErrorKind};
+use redb::{Database, ReadableDatabase, TableError};
+
+use super::{HEADS, META, RECORDS, RedbStore, SNAPSHOTS, opening};
+use crate::envelope::{Seal, StreamKey, record_key};
+use crate::fault::{NOWHERE, corrupt, engine_error, guarded, refused};
+use crate::head::{META_KEY, Meta, MetaFault};
+use crate::pending::Pending;
+
+impl RedbStore {
+    /// Reads what the store says of itself, or writes it, and makes what was found durable.
+    pub(super) fn start(database: Database) -> Result<Self, StoreError> {
+        let committed = match stored_meta(&database)? {
+            Some(meta) => meta,
+            None => Meta { log: draw_log_id()?, end: 0, streams: 0 },
+        };
+        let mut store = Self {
+            database,
+            seal: Seal::new(committed.log),
+            committed,
+            end: committed.end,
+            pending: Pending::default(),
+            is_poisoned: false,
+        };
+        store.committed = store.write(None, StoreErrorKind::Retry)?;
+        Ok(store)
+    }
+
+    /// Commits what waits, and a snapshot; a failure poisons the store.
+    pub(super) fn commit(
+        &mut self,
+        snapshot: Option<&(StreamKey, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        match guarded(NOWHERE, || self.write(snapshot, StoreErrorKind::Poisoned)) {
+            Ok(meta) => {
+                self.committed = meta;
+                self.pending.clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.is_poisoned = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes everything in one durable transaction.
+    fn write(
+        &self,
+        snapshot: Option<&(StreamKey, Vec<u8>)>,
+        other: StoreErrorKind,
+    ) -> Result<Meta, StoreError> {
+        self.write_all(snapshot).map_err(|error| engine_error(error, NOWHERE, other))
+    }
+
+    fn write_all(&self, snapshot: Option<&(StreamKey, Vec<u8>)>) -> Result<Meta, redb::Error> {
+        let mut meta = Meta { end: self.end, ..self.committed };
+        let transaction = self.database.begin_write()?;
+        {
+            let mut records = transaction.open_table(RECORDS)?;
+            for (key, row) in &self.pending.records {
+                records.insert(key, row.as_slice())?;
+            }
+            for key in &self.pending.pruned {
+                let upto = self.pending.heads.get(key).map_or(0, |head| head.pruned);
+                let (first, last) = (record_key(key, 0), record_key(key, upto));
+                records.retain_in::<&[u8; 41], _>(&first..=&last, |_, _| false)?;
+            }
+            let mut heads = transaction.open_table(HEADS)?;
+            for (key, head) in &self.pending.heads {
+                let row = head.seal(self.seal, key);
+                let old = heads.insert(key, row.as_slice())?;
+                meta.streams += u64::from(old.is_none());
+            }
+            let mut snapshots = transaction.open_table(SNAPSHOTS)?;
+            if let Some((key, row)) = snapshot {
+                snapshots.insert(key, row.as_slice())?;
+            }
+            transaction.open_table(META)?.insert(META_KEY, meta.seal().as_slice())?;
+        }
+        transaction.commit()?;
+        Ok(meta)
+    }
+}
+
+fn draw_log_id() -> Result<LogId, StoreError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| {
+        let detail = "the system has no randomness for the log's identity";
+        StoreError::new(StoreErrorKind::Retry, NOWHERE, detail).with_source(error)
+    })?;
+    Ok(LogId(id))
+}
+
+/// Returns what the file says of itself, or `None` if it was just made.
+fn stored_meta(database: &Database) -> Result<Option<Meta>, StoreError> {
+    let transaction = database.begin_read().map_err(opening)?;
+    let row = match transaction.open_table(META) {
+        Ok(table) => table.get(META_KEY).map_err(opening)?,
+        Err(TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(opening(error)),
+    };
+    let Some(row) = row else {
+        return match transaction.list_tables().map_err(opening)?.next() {
+            None => Ok(None),
+            Some(_) => Err(corrupt(NOWHERE, "the file does not say which log it is")),
+        };
+    };
+    Meta::open(row.value()).map(Some).map_err(|fault| match fault {
+        MetaFault::Damaged => corrupt(NOWHERE, "what the file says of itself is damaged"),
+        MetaFault::Version => refused(NOWHERE, "the file is of another version of this store"),
+    })
+}

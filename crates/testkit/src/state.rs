@@ -1,0 +1,78 @@
+//! [`State`]: what a store in memory holds at one moment.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use lastword_ports::{Frame, Stream};
+
+/// One thing that was done to a store.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    /// A batch of frames, kept together.
+    Batch(Vec<OwnedFrame>),
+    /// The records of a stream up to and with a position were forgotten.
+    Prune(Stream, u64),
+}
+
+/// A frame with its own bytes, which copies of a store share.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedFrame {
+    stream: Stream,
+    is_record: bool,
+    body: Arc<[u8]>,
+}
+
+impl From<&Frame<'_>> for OwnedFrame {
+    fn from(frame: &Frame<'_>) -> Self {
+        let (stream, is_record, body) = match *frame {
+            Frame::Record { stream, body } => (stream, true, body),
+            Frame::Card { stream, body } => (stream, false, body),
+        };
+        Self { stream, is_record, body: body.into() }
+    }
+}
+
+/// Records, cards and snapshots, and where the log ends.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    /// The position of the last frame.
+    pub(crate) end: u64,
+    /// The records by stream and position.
+    records: BTreeMap<Stream, BTreeMap<u64, Arc<[u8]>>>,
+    /// The newest card of each stream.
+    pub(crate) cards: BTreeMap<Stream, Arc<[u8]>>,
+    /// The snapshot of each stream, with the position that it stands for.
+    pub(crate) snapshots: BTreeMap<Stream, (u64, Arc<[u8]>)>,
+}
+
+impl State {
+    /// Does an operation.
+    pub(crate) fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Batch(frames) => frames.iter().for_each(|frame| self.add(frame)),
+            Operation::Prune(stream, upto) => {
+                if let Some(records) = self.records.get_mut(stream) {
+                    records.retain(|position, _| position > upto);
+                }
+            }
+        }
+    }
+
+    /// Returns the records of a stream behind a position, sharing their bytes.
+    pub(crate) fn behind(&self, stream: Stream, after: u64) -> Vec<(u64, Arc<[u8]>)> {
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        let records = self.records.get(&stream).into_iter().flat_map(|r| r.range(range));
+        records.map(|(position, body)| (*position, Arc::clone(body))).collect()
+    }
+
+    fn add(&mut self, frame: &OwnedFrame) {
+        self.end += 1;
+        let body = Arc::clone(&frame.body);
+        if frame.is_record {
+            self.records.entry(frame.stream).or_default().insert(self.end, body);
+        } else {
+            self.cards.insert(frame.stream, body);
+        }
+    }
+}
