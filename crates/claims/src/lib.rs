@@ -1,1 +1,16 @@
-//! Builds, signs and repeats the transactions that end every output of a closed channel.
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+extern crate alloc;
+
+mod claims;
+mod error;
+mod fee;
+mod package;
+mod presigned;
+mod purse;
+mod sweep;
+
+pub use claims::{Claims, Due, MAX_SWEEPS_PER_TRANSACTION};
+pub use error::{ClaimError, ClaimErrorKind};
+pub use purse::Wallet;
