@@ -51,11 +51,19 @@ impl core::fmt::Debug for LedgerState<'_> {
 ///
 /// - visit in `for_each` every channel that may hold an undelivered entry, each once; it may leave
 ///   out channels that it knows to hold none;
-/// - answer `ledger` for every channel there is, those too that `for_each` leaves out.
+/// - answer `ledger` for every channel there is, those too that `for_each` leaves out;
+/// - answer `is_closed` for every channel there is; who leaves it out never has a closed channel
+///   reported to the node that believes it open.
 pub trait Ledgers {
     /// Returns the ledger of one channel.
     fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_>;
 
     /// Visits the ledgers that may hold an undelivered entry.
     fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger));
+
+    /// Says whether a channel is closed: its funding output is spent, or we decided to fail it. A
+    /// card knows it.
+    fn is_closed(&self, _channel_id: ChannelId) -> bool {
+        false
+    }
 }

@@ -1,1 +1,17 @@
-//! The plan: from ledgers and books of any age to actions, each with its reason.
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+extern crate alloc;
+
+mod action;
+mod channel;
+mod forward;
+mod gather;
+mod payment;
+mod plan;
+mod reason;
+mod story;
+
+pub use action::{Action, Plan, Planned};
+pub use plan::{Scope, View, may_drop, plan};
+pub use reason::Reason;

@@ -1,0 +1,257 @@
+//! [`Plan`]: what is to be done, as a value that one can print, compare and test.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use lastword_types::{
+    ChannelId, Event, EventKind, HtlcDirection, HtlcFailure, HtlcKey, Outcome, PaymentId,
+    PaymentPreimage, PaymentRecord, ReleasePaymentComplete, Told, UpdateId,
+};
+
+use crate::reason::Reason;
+
+/// What is to be done, in order.
+///
+/// # Shape
+///
+/// Payments by id, then forwards by their outbound HTLC, then channels as their book visits them.
+/// The actions of one payment: records, then what is told, then releases, then what is waited for.
+///
+/// # Crash safety
+///
+/// Any prefix of it may be lost: planning again on what became durable gives the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "a plan changes nothing until it is executed"]
+pub struct Plan {
+    /// The actions.
+    pub actions: Vec<Planned>,
+}
+
+/// An action and why it is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What is to be done.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// One thing that is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Append a record to the payment book.
+    Record(PaymentRecord),
+    /// Replace everything that is queued for a payment.
+    Tell {
+        /// Which payment.
+        payment_id: PaymentId,
+        /// What is to be told now, in order; empty drops what is queued.
+        events: Vec<Event>,
+    },
+    /// Tell a monitor that the outcome of an HTLC is durably known (rule R5).
+    Release(ReleasePaymentComplete),
+    /// Do nothing yet: what decides the payment cannot be read.
+    Wait {
+        /// Which payment.
+        payment_id: PaymentId,
+        /// The channel that it waits for.
+        channel_id: ChannelId,
+    },
+    /// Claim the inbound half of a forward.
+    ClaimInbound {
+        /// The half to claim.
+        inbound: HtlcKey,
+        /// The half that was fulfilled.
+        outbound: HtlcKey,
+        /// With this.
+        preimage: PaymentPreimage,
+    },
+    /// Fail the inbound half of a forward back.
+    FailInbound {
+        /// The half to fail.
+        inbound: HtlcKey,
+        /// The half that failed.
+        outbound: HtlcKey,
+        /// Why it did.
+        reason: HtlcFailure,
+    },
+    /// Report, once after each start, a forward that the node does not know.
+    ReportUnknownForward {
+        /// Its outbound half.
+        outbound: HtlcKey,
+    },
+    /// The node believes a channel open that is closed.
+    MarkChannelClosed {
+        /// Which.
+        channel_id: ChannelId,
+    },
+    /// The node lost updates of a channel that its monitor has. It is no reason to close it.
+    ManagerBehind {
+        /// Which.
+        channel_id: ChannelId,
+        /// The last update that the node knows.
+        have: UpdateId,
+        /// The last update that is durable.
+        durable: UpdateId,
+    },
+}
+
+impl Plan {
+    /// Says whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.actions.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        for (index, planned) in self.actions.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{planned}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.action, self.reason)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(record) => write_record(f, record),
+            Self::Tell { payment_id, events } => write_events(f, *payment_id, events),
+            Self::Release(ReleasePaymentComplete { htlc, told }) => {
+                write!(f, "release {} as ", HtlcName(*htlc))?;
+                match told {
+                    Told::Payment { outcome, .. } => write!(f, "{}", OutcomeName(*outcome)),
+                    Told::Forward => f.write_str("forwarded"),
+                }
+            }
+            Self::Wait { payment_id, channel_id } => {
+                write!(f, "payment {payment_id} waits for channel {channel_id}")
+            }
+            Self::ClaimInbound { inbound, outbound, preimage: _ } => {
+                write!(f, "claim {} for {}", HtlcName(*inbound), HtlcName(*outbound))
+            }
+            Self::FailInbound { inbound, outbound, reason } => {
+                let (inbound, outbound) = (HtlcName(*inbound), HtlcName(*outbound));
+                write!(f, "fail {inbound} back for {outbound} ({})", FailureName(*reason))
+            }
+            Self::ReportUnknownForward { outbound } => {
+                write!(f, "report the forward in {}", HtlcName(*outbound))
+            }
+            Self::MarkChannelClosed { channel_id } => {
+                write!(f, "mark channel {channel_id} closed")
+            }
+            Self::ManagerBehind { channel_id, have, durable } => {
+                write!(f, "channel {channel_id} is known to update {have} of {durable}")
+            }
+        }
+    }
+}
+
+fn write_record(f: &mut fmt::Formatter<'_>, record: &PaymentRecord) -> fmt::Result {
+    match record {
+        PaymentRecord::Intent(intent) => write!(f, "begin payment {}", intent.payment_id),
+        PaymentRecord::Rebuilt(intent) => {
+            let count = intent.parts.len();
+            write!(f, "rebuild payment {} from {count} part(s)", intent.payment_id)
+        }
+        PaymentRecord::Abandoned { payment_id, .. } => write!(f, "abandon payment {payment_id}"),
+        PaymentRecord::Decided { payment_id, outcome, .. } => {
+            write!(f, "record payment {payment_id} as {}", OutcomeName(*outcome))
+        }
+        PaymentRecord::Handled { key } => {
+            write!(f, "record {} of payment {} as known", KindName(key.kind), key.payment_id)
+        }
+        PaymentRecord::Adopted { payment_id, outcome, .. } => {
+            write!(f, "adopt payment {payment_id} as {}", OutcomeName(*outcome))
+        }
+        PaymentRecord::Dropped { payment_id, .. } => write!(f, "drop payment {payment_id}"),
+    }
+}
+
+fn write_events(
+    f: &mut fmt::Formatter<'_>,
+    payment_id: PaymentId,
+    events: &[Event],
+) -> fmt::Result {
+    if events.is_empty() {
+        return write!(f, "tell nothing of payment {payment_id}");
+    }
+    write!(f, "tell of payment {payment_id}")?;
+    for (index, event) in events.iter().enumerate() {
+        f.write_str(if index == 0 { " " } else { ", " })?;
+        match event.key() {
+            Some(key) => write!(f, "{}", KindName(key.kind))?,
+            None => f.write_str("an alarm")?,
+        }
+    }
+    Ok(())
+}
+
+struct HtlcName(HtlcKey);
+
+impl fmt::Display for HtlcName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HtlcKey { channel_id, direction, htlc_id } = self.0;
+        let direction = match direction {
+            HtlcDirection::Offered => "offered",
+            HtlcDirection::Received => "received",
+        };
+        write!(f, "{direction} HTLC {htlc_id} of channel {channel_id}")
+    }
+}
+
+struct OutcomeName(Outcome);
+
+impl fmt::Display for OutcomeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Outcome::Sent { amount_msat, fee_msat, .. } => {
+                write!(f, "sent ({amount_msat}, fee {fee_msat})")
+            }
+            Outcome::Failed { reason } => write!(f, "failed ({})", FailureName(reason)),
+        }
+    }
+}
+
+struct FailureName(HtlcFailure);
+
+impl fmt::Display for FailureName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            HtlcFailure::Removed { code } => write!(f, "removed with code {code:#06x}"),
+            HtlcFailure::TimedOut => f.write_str("timed out"),
+            HtlcFailure::Absent => f.write_str("absent from the closing"),
+            HtlcFailure::NeverSent => f.write_str("never sent"),
+            HtlcFailure::Abandoned => f.write_str("abandoned"),
+        }
+    }
+}
+
+struct KindName(EventKind);
+
+impl fmt::Display for KindName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EventKind::PathFailed { attempt, part } => {
+                write!(f, "PaymentPathFailed({attempt}/{part})")
+            }
+            EventKind::Failed => f.write_str("PaymentFailed"),
+            EventKind::Sent => f.write_str("PaymentSent"),
+            EventKind::PathSuccessful { attempt, part } => {
+                write!(f, "PaymentPathSuccessful({attempt}/{part})")
+            }
+        }
+    }
+}

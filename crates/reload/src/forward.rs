@@ -1,0 +1,48 @@
+//! Resolving forwards (rule R12): what the outbound half means for the inbound one.
+//!
+//! An inbound HTLC without an outbound entry was never forwarded; failing it back or forwarding it
+//! is a decision of the node that forwards, and no entry of a ledger speaks of it.
+
+use alloc::vec::Vec;
+
+use lastword_ports::InboundState;
+use lastword_types::{HtlcKey, ReleasePaymentComplete, Told, Verdict};
+
+use crate::action::{Action, Planned};
+use crate::gather::Outbound;
+use crate::plan::View;
+use crate::reason::Reason;
+
+/// Appends what is to be done about one forward.
+pub(crate) fn plan_forward(
+    view: &View<'_>,
+    outbound: HtlcKey,
+    Outbound { inbound, verdict }: Outbound,
+    actions: &mut Vec<Planned>,
+) {
+    let release = |reason| {
+        // The outbound half is kept until its own verdict is final, whatever became of the other.
+        verdict.is_final().then(|| {
+            let told = Told::Forward;
+            (Action::Release(ReleasePaymentComplete { htlc: outbound, told }), reason)
+        })
+    };
+    let planned = match view.forwards.inbound_state(inbound) {
+        InboundState::Open => match verdict {
+            Verdict::Live | Verdict::Failing { .. } => None,
+            Verdict::Fulfilled { preimage, .. } => Some((
+                Action::ClaimInbound { inbound, outbound, preimage },
+                Reason::OutboundFulfilled,
+            )),
+            Verdict::Failed { reason } => {
+                Some((Action::FailInbound { inbound, outbound, reason }, Reason::OutboundFailed))
+            }
+        },
+        InboundState::Resolved => release(Reason::InboundResolved),
+        InboundState::Gone => release(Reason::InboundGone),
+        InboundState::Unknown => {
+            Some((Action::ReportUnknownForward { outbound }, Reason::InboundUnknown))
+        }
+    };
+    actions.extend(planned.map(|(action, reason)| Planned { action, reason }));
+}

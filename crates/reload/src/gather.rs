@@ -1,0 +1,182 @@
+//! Gathering: which payments and forwards a plan is about, and every entry of a payment.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use lastword_ports::{Ledger, LedgerState};
+use lastword_types::{
+    AmountMsat, BlockHeight, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin,
+    LedgerEntry, PaymentHash, PaymentId, PaymentOrigin, Told, Verdict,
+};
+
+use crate::plan::{Scope, View};
+
+/// One part of a payment, as a ledger tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) key: HtlcKey,
+    pub(crate) amount_msat: AmountMsat,
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) cltv_expiry: BlockHeight,
+    pub(crate) origin: PaymentOrigin,
+    pub(crate) verdict: Verdict,
+    pub(crate) delivered: Option<Told>,
+}
+
+impl Part {
+    fn read(entry: LedgerEntry<'_>) -> Option<Self> {
+        let LedgerEntry { key, htlc, verdict, delivered } = entry;
+        match &htlc.origin {
+            HtlcOrigin::Payment(origin) if key.direction == HtlcDirection::Offered => Some(Self {
+                key,
+                amount_msat: htlc.amount_msat,
+                payment_hash: htlc.payment_hash,
+                cltv_expiry: htlc.cltv_expiry,
+                origin: origin.clone(),
+                verdict,
+                delivered,
+            }),
+            HtlcOrigin::Payment(_)
+            | HtlcOrigin::Forward(_)
+            | HtlcOrigin::Ours
+            | HtlcOrigin::Forwarded { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_undelivered(&self) -> bool {
+        self.delivered.is_none()
+    }
+}
+
+/// The undelivered outbound half of a forward.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outbound {
+    pub(crate) inbound: HtlcKey,
+    pub(crate) verdict: Verdict,
+}
+
+/// What a plan is about.
+#[derive(Debug, Default)]
+pub(crate) struct Subjects {
+    /// The payments, each with channels that are known to concern it.
+    pub(crate) payments: BTreeMap<PaymentId, BTreeSet<ChannelId>>,
+    /// The forwards, by their outbound half.
+    pub(crate) forwards: BTreeMap<HtlcKey, Outbound>,
+}
+
+impl Subjects {
+    /// Names everything that the scope covers.
+    pub(crate) fn of(scope: &Scope, view: &View<'_>) -> Self {
+        let mut subjects = Self::default();
+        match scope {
+            Scope::All => {
+                view.ledgers.for_each(&mut |ledger| subjects.add_undelivered(ledger, &|_| true));
+                view.payments.for_each_pending(&mut |payment| {
+                    subjects.payments.entry(payment.intent.payment_id).or_default();
+                });
+            }
+            Scope::Changed { payments, forwards } => {
+                for payment_id in payments {
+                    subjects.payments.entry(*payment_id).or_default();
+                }
+                subjects.add_unknown(payments, view);
+                subjects.add_forwards(forwards, view);
+            }
+        }
+        subjects
+    }
+
+    /// A payment that the book does not know can be anywhere, so its channels have to be searched.
+    fn add_unknown(&mut self, payments: &BTreeSet<PaymentId>, view: &View<'_>) {
+        let is_unknown = |id: &PaymentId| view.payments.payment(*id).is_none();
+        let unknown: BTreeSet<PaymentId> = payments.iter().copied().filter(is_unknown).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        view.ledgers.for_each(&mut |ledger| {
+            self.add_undelivered(ledger, &|entry| match &entry.htlc.origin {
+                HtlcOrigin::Payment(origin) => unknown.contains(&origin.payment_id),
+                HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => false,
+            });
+        });
+    }
+
+    fn add_forwards(&mut self, forwards: &BTreeSet<HtlcKey>, view: &View<'_>) {
+        let channels: BTreeSet<ChannelId> = forwards.iter().map(|key| key.channel_id).collect();
+        for channel_id in channels {
+            match view.ledgers.ledger(channel_id) {
+                LedgerState::Present(ledger) => self.add_undelivered(ledger, &|entry| {
+                    forwards.contains(&entry.key)
+                        && matches!(entry.htlc.origin, HtlcOrigin::Forward(_))
+                }),
+                // Its entries are planned when it can be read again.
+                LedgerState::Missing | LedgerState::Damaged => {}
+            }
+        }
+    }
+
+    fn add_undelivered(
+        &mut self,
+        ledger: &dyn Ledger,
+        is_meant: &dyn Fn(&LedgerEntry<'_>) -> bool,
+    ) {
+        ledger.for_each_undelivered(&mut |entry| {
+            if !is_meant(&entry) {
+                return;
+            }
+            match &entry.htlc.origin {
+                HtlcOrigin::Payment(origin) => {
+                    let channels = self.payments.entry(origin.payment_id).or_default();
+                    channels.insert(entry.key.channel_id);
+                }
+                HtlcOrigin::Forward(origin) => {
+                    let outbound = Outbound { inbound: origin.inbound, verdict: entry.verdict };
+                    self.forwards.insert(entry.key, outbound);
+                }
+                // An HTLC of these origins was received: its sender is told, not this node's user.
+                HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {}
+            }
+        });
+    }
+}
+
+/// Returns every entry of a payment, by generation, each in the order of attempt and part.
+///
+/// Asks the channels that are known to concern it and, from each entry that is found, those of its
+/// siblings, until there is nothing new: all parts are known before anything is resolved.
+pub(crate) fn gather(
+    view: &View<'_>,
+    payment_id: PaymentId,
+    channels: &BTreeSet<ChannelId>,
+) -> BTreeMap<Generation, Vec<Part>> {
+    let mut to_ask = channels.clone();
+    if let Some(payment) = view.payments.payment(payment_id) {
+        to_ask.extend(payment.intent.parts.iter().map(|part| part.channel_id));
+    }
+    let mut asked = BTreeSet::new();
+    let mut found = BTreeMap::new();
+    while let Some(channel_id) = to_ask.pop_first() {
+        if !asked.insert(channel_id) {
+            continue;
+        }
+        let ledger = match view.ledgers.ledger(channel_id) {
+            LedgerState::Present(ledger) => ledger,
+            LedgerState::Missing | LedgerState::Damaged => continue,
+        };
+        ledger.entries_of(payment_id, &mut |entry| {
+            if let Some(part) = Part::read(entry)
+                && part.origin.payment_id == payment_id
+            {
+                to_ask.extend(part.origin.part_channels.iter().copied());
+                let origin = &part.origin;
+                let place = (origin.generation, origin.attempt, origin.part, part.key);
+                found.insert(place, part);
+            }
+        });
+    }
+    let mut generations: BTreeMap<Generation, Vec<Part>> = BTreeMap::new();
+    for ((generation, ..), part) in found {
+        generations.entry(generation).or_default().push(part);
+    }
+    generations
+}

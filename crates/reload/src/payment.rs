@@ -1,0 +1,283 @@
+//! Resolving one payment: from its generations in the ledgers and its entry in the book to actions.
+//!
+//! # Several generations of one id
+//!
+//! The book holds one generation of an id, the ledgers may hold several. Nothing is merged across
+//! them. By rule R8 an id is given away again only when no ledger holds an undelivered entry of it,
+//! and ledgers never go back; so at most one generation has undelivered entries, and if it is not
+//! the book's, then the book's is older and was over when it began.
+//!
+//! | the book's generation | another generation | what is done |
+//! |---|---|---|
+//! | has undelivered entries, or is the only one | all delivered, or none | the book's is resolved |
+//! | none undelivered: handled, adopted or never sent | undelivered | the other is rebuilt in its place, in silence about the book's, and resolved |
+//! | has undelivered entries | undelivered, and over (R6) | the book's is resolved; the other's rest is released in silence |
+//! | has undelivered entries | undelivered, not over | against R8; the book's comes first, the other waits |
+//!
+//! In the second line the book's may be pending with no entry anywhere. It never was sent, or was
+//! told and forgotten: telling its failure could disturb the payment that took its id, so silence
+//! is kept.
+//!
+//! # When the ledgers contradict the book
+//!
+//! A recorded outcome that was not handled is only told while the ledgers bear it out (R3). They
+//! can fail to do so only if one of the two was restored from another history, for what is recorded
+//! was decided by final verdicts in durable ledgers. An event leaves only when those verdicts are
+//! durable (R4), and a ledger that had them has them still; so a recorded outcome that the ledgers
+//! deny was never told, and to follow the ledgers never tells two outcomes. A ledger that cannot be
+//! read denies nothing.
+
+use alloc::borrow::Cow;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use lastword_ports::PaymentView;
+use lastword_types::{
+    Event, EventKind, Generation, Intent, Outcome, OutcomeKind, PaymentId, PaymentRecord,
+    PaymentState, ReleasePaymentComplete, Told, Verdict,
+};
+
+use crate::action::{Action, Planned};
+use crate::gather::Part;
+use crate::plan::View;
+use crate::reason::Reason;
+use crate::story::{Finding, Story};
+
+/// Appends what is to be done about one payment.
+pub(crate) fn plan_payment(
+    view: &View<'_>,
+    payment_id: PaymentId,
+    generations: &BTreeMap<Generation, Vec<Part>>,
+    actions: &mut Vec<Planned>,
+) {
+    let book = view.payments.payment(payment_id);
+    let held = book.map(|book| book.intent.generation);
+    let read = |generation: Generation| {
+        let parts = generations.get(&generation).map_or(&[][..], Vec::as_slice);
+        let intent = book.map(|book| book.intent).filter(|_| held == Some(generation));
+        Story::read(view, (payment_id, generation), parts, intent)
+    };
+    let undelivered: Vec<Story<'_>> = generations
+        .keys()
+        .map(|generation| read(*generation))
+        .filter(Story::has_undelivered)
+        .collect();
+    let Some(current) = current_generation(held, &undelivered) else {
+        return;
+    };
+    let mut case = Case { view, story: read(current), actions, is_told_anew: false };
+    case.resolve(book);
+    for other in undelivered.iter().filter(|story| story.generation != current) {
+        plan_other(other, current, actions);
+    }
+}
+
+/// Returns the generation that is resolved; see the table of this module.
+fn current_generation(held: Option<Generation>, undelivered: &[Story<'_>]) -> Option<Generation> {
+    let holds_held = undelivered.iter().any(|story| Some(story.generation) == held);
+    if holds_held || undelivered.is_empty() {
+        return held;
+    }
+    // One that is not over comes first: it has something to tell. Only one can be here (R8); should
+    // there be more, the order of their ids does not depend on the order of the ledgers.
+    let open = undelivered.iter().find(|story| story.told().is_none());
+    open.or(undelivered.first()).map(|story| story.generation)
+}
+
+/// Says what becomes of a generation that is not the one to be resolved.
+fn plan_other(story: &Story<'_>, current: Generation, actions: &mut Vec<Planned>) {
+    let undelivered = story.parts.iter().filter(|part| part.is_undelivered());
+    match story.told() {
+        Some(outcome) => {
+            for part in undelivered.filter(|part| part.verdict.is_final()) {
+                actions.push(release(story.generation, part, outcome, Reason::Over));
+            }
+        }
+        None => actions.extend(undelivered.take(1).map(|part| Planned {
+            action: Action::Wait { payment_id: story.payment_id, channel_id: part.key.channel_id },
+            reason: Reason::GenerationInTheWay { unfinished: current },
+        })),
+    }
+}
+
+/// One generation on its way to actions.
+struct Case<'a, 'v> {
+    view: &'a View<'v>,
+    story: Story<'a>,
+    actions: &'a mut Vec<Planned>,
+    /// What is queued for the payment may be of another tale: it is replaced even by nothing.
+    is_told_anew: bool,
+}
+
+impl Case<'_, '_> {
+    fn resolve(&mut self, book: Option<PaymentView<'_>>) {
+        let own = book.filter(|book| book.intent.generation == self.story.generation);
+        let intent = match own {
+            Some(own) => Cow::Borrowed(own.intent),
+            None => match self.story.intent() {
+                Some(intent) => Cow::Owned(intent),
+                // Neither a book nor an entry: there is nothing to speak of.
+                None => return,
+            },
+        };
+        let state = own.map_or(PaymentState::Pending, |own| own.state);
+        if own.is_none() {
+            let reason = book.map_or(Reason::Unknown, |book| Reason::Superseded {
+                earlier: book.intent.generation,
+            });
+            self.is_told_anew = book.is_some();
+            self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
+        }
+        match (state, self.story.told()) {
+            (PaymentState::Handled(outcome), told) => self.finish(told.unwrap_or(outcome)),
+            (PaymentState::Pending | PaymentState::Decided(_), Some(told)) => self.adopt(told),
+            (PaymentState::Pending, None) => {
+                self.decide(&intent, None, own.is_some_and(|own| own.is_abandoned));
+            }
+            (PaymentState::Decided(recorded), None) => {
+                self.decide(&intent, Some(recorded), own.is_some_and(|own| own.is_abandoned));
+            }
+        }
+    }
+
+    /// The user handled the outcome: path events of parts that were taken, then releases (R5).
+    fn finish(&mut self, outcome: Outcome) {
+        let events = match outcome.kind() {
+            OutcomeKind::Sent => self.story.paths_taken(self.view),
+            OutcomeKind::Failed => Vec::new(),
+        };
+        let untold: Vec<_> = events.iter().filter_map(Event::key).collect();
+        self.tell(events, Reason::PathTaken);
+        self.release_final(outcome, Reason::Handled, &|story, part| {
+            matches!(part.verdict, Verdict::Fulfilled { .. })
+                && untold.contains(&story.key(path_taken(part)))
+        });
+    }
+
+    /// The user knows the outcome, and this book did not: no event, release the rest (R6).
+    ///
+    /// The path events of parts that were taken are noted as known in the same breath, so that a
+    /// crash before the releases does not bring them up again.
+    fn adopt(&mut self, outcome: Outcome) {
+        let Story { payment_id, generation, .. } = self.story;
+        self.record(PaymentRecord::Adopted { payment_id, generation, outcome }, Reason::Over);
+        self.is_told_anew = true;
+        if outcome.kind() == OutcomeKind::Sent {
+            for key in self.story.paths_taken(self.view).iter().filter_map(Event::key) {
+                self.record(PaymentRecord::Handled { key }, Reason::Over);
+            }
+        }
+        self.tell(Vec::new(), Reason::Over);
+        self.release_final(outcome, Reason::Over, &|_, _| false);
+    }
+
+    /// No part is delivered and the user handled no outcome: the ledgers decide (R2, R3, R4).
+    fn decide(&mut self, intent: &Intent, recorded: Option<Outcome>, is_abandoned: bool) {
+        let finding = self.story.finding(is_abandoned);
+        let recorded = match (recorded, finding) {
+            (Some(recorded), Finding::Decided(found, _)) if recorded.kind() != found.kind() => {
+                self.reopen(intent)
+            }
+            (Some(_), Finding::Open) => self.reopen(intent),
+            // A ledger that cannot be read denies nothing; and of one kind there is one outcome.
+            (recorded, Finding::Decided(..) | Finding::Unreadable | Finding::Open) => recorded,
+        };
+        match finding {
+            Finding::Decided(found, reason) => {
+                if recorded.is_none() {
+                    let Story { payment_id, generation, .. } = self.story;
+                    let outcome = found;
+                    self.record(PaymentRecord::Decided { payment_id, generation, outcome }, reason);
+                }
+                let events = self.last_words(intent, recorded.unwrap_or(found));
+                self.tell(events, reason);
+            }
+            Finding::Open => {
+                let events = self.story.paths_failed(self.view);
+                self.tell(events, Reason::SomePartsFailed);
+            }
+            Finding::Unreadable => self.wait(recorded),
+        }
+    }
+
+    /// What decides the payment cannot be read (R2). The parts that failed are told meanwhile, but
+    /// not of a payment that is recorded as sent: there they are silent.
+    fn wait(&mut self, recorded: Option<Outcome>) {
+        if recorded.map(|recorded| recorded.kind()) != Some(OutcomeKind::Sent) {
+            let events = self.story.paths_failed(self.view);
+            self.tell(events, Reason::SomePartsFailed);
+        }
+        let payment_id = self.story.payment_id;
+        for (channel_id, reason) in &self.story.unreadable {
+            let action = Action::Wait { payment_id, channel_id: *channel_id };
+            self.actions.push(Planned { action, reason: *reason });
+        }
+    }
+
+    fn reopen(&mut self, intent: &Intent) -> Option<Outcome> {
+        self.record(PaymentRecord::Rebuilt(intent.clone()), Reason::Contradicted);
+        self.is_told_anew = true;
+        None
+    }
+
+    /// Returns what is to be told of a payment whose outcome is certain and not handled.
+    fn last_words(&self, intent: &Intent, outcome: Outcome) -> Vec<Event> {
+        let Story { payment_id, generation, .. } = self.story;
+        let payment_hash = intent.payment_hash;
+        match outcome {
+            Outcome::Sent { preimage, amount_msat, fee_msat } => {
+                let mut events = self.story.paths_taken(self.view);
+                let sent = Event::PaymentSent {
+                    payment_id,
+                    generation,
+                    payment_hash,
+                    preimage,
+                    amount_msat,
+                    fee_msat,
+                };
+                events.insert(0, sent);
+                events
+            }
+            Outcome::Failed { reason } => {
+                let mut events = self.story.paths_failed(self.view);
+                events.push(Event::PaymentFailed { payment_id, generation, payment_hash, reason });
+                events
+            }
+        }
+    }
+
+    fn record(&mut self, record: PaymentRecord, reason: Reason) {
+        self.actions.push(Planned { action: Action::Record(record), reason });
+    }
+
+    fn tell(&mut self, events: Vec<Event>, reason: Reason) {
+        if events.is_empty() && !self.is_told_anew {
+            return;
+        }
+        let action = Action::Tell { payment_id: self.story.payment_id, events };
+        self.actions.push(Planned { action, reason });
+    }
+
+    fn release_final(
+        &mut self,
+        outcome: Outcome,
+        reason: Reason,
+        must_wait: &dyn Fn(&Story<'_>, &Part) -> bool,
+    ) {
+        let undelivered = self.story.parts.iter().filter(|part| part.is_undelivered());
+        for part in undelivered.filter(|part| part.verdict.is_final()) {
+            if !must_wait(&self.story, part) {
+                self.actions.push(release(self.story.generation, part, outcome, reason));
+            }
+        }
+    }
+}
+
+fn release(generation: Generation, part: &Part, outcome: Outcome, reason: Reason) -> Planned {
+    let told = Told::Payment { generation, outcome };
+    Planned { action: Action::Release(ReleasePaymentComplete { htlc: part.key, told }), reason }
+}
+
+fn path_taken(part: &Part) -> EventKind {
+    EventKind::PathSuccessful { attempt: part.origin.attempt, part: part.origin.part }
+}

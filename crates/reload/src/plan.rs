@@ -1,0 +1,101 @@
+//! [`plan`]: from ledgers and books of any age to actions.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use lastword_ports::{ChannelBook, ForwardBook, LedgerState, Ledgers, PaymentBook};
+use lastword_types::{HtlcKey, PaymentId, PaymentState};
+
+use crate::action::Plan;
+use crate::channel::plan_channels;
+use crate::forward::plan_forward;
+use crate::gather::{Part, Subjects, gather};
+use crate::payment::plan_payment;
+
+/// How much a plan looks at. The rules are the same for both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything: at a start, and after a monitor was repaired.
+    All,
+    /// Only what changed: the live path.
+    Changed {
+        /// Payments of which an entry or the book changed.
+        payments: BTreeSet<PaymentId>,
+        /// Outbound halves of forwards of which the entry or the inbound half changed.
+        forwards: BTreeSet<HtlcKey>,
+    },
+}
+
+/// What a plan looks at.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What the monitors know: durable, and current to the end.
+    pub ledgers: &'a dyn Ledgers,
+    /// What the payment book knows, of any age.
+    pub payments: &'a dyn PaymentBook,
+    /// What the node knows of its forwards, of any age.
+    pub forwards: &'a dyn ForwardBook,
+    /// What the node knows of its channels, of any age.
+    pub channels: &'a dyn ChannelBook,
+}
+
+/// Returns what is to be done, each action with its reason.
+///
+/// It is pure and total, and the same for every order in which the ledgers and books name things.
+/// The live path and the start call it alike; only the scope differs.
+///
+/// # Shape
+///
+/// [`Scope::All`] looks at every undelivered entry, every payment that the book holds as unfinished,
+/// and every channel of the node. [`Scope::Changed`] looks at what it names; where the book does not
+/// know a payment, the ledgers with undelivered entries are searched for it.
+///
+/// # Crash safety
+///
+/// The ledgers must be durable when it is called: what follows from it may then be told at once
+/// (rule R4). Between a payment's intent and the updates that add its HTLCs it must not be called
+/// for that payment: the parts would count as never sent (rule R2).
+///
+/// Source: `docs/INVARIANTS.md`, R1 to R9 and R12.
+pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
+    let subjects = Subjects::of(scope, view);
+    let mut actions = Vec::new();
+    for (payment_id, channels) in &subjects.payments {
+        let generations = gather(view, *payment_id, channels);
+        plan_payment(view, *payment_id, &generations, &mut actions);
+    }
+    for (outbound, facts) in subjects.forwards {
+        plan_forward(view, outbound, facts, &mut actions);
+    }
+    match scope {
+        Scope::All => plan_channels(view, &mut actions),
+        Scope::Changed { .. } => {}
+    }
+    Plan { actions }
+}
+
+/// Says whether the book may drop a payment (rule R9).
+///
+/// It may when the outcome is handled, every entry of the payment that a ledger holds is delivered,
+/// and every ledger that could hold one was read. A part that was taken and not yet told of keeps
+/// it too: its entry is not delivered.
+///
+/// # Crash safety
+///
+/// The ledgers must be durable when it is called.
+pub fn may_drop(payment_id: PaymentId, view: &View<'_>) -> bool {
+    let Some(payment) = view.payments.payment(payment_id) else {
+        return false;
+    };
+    match payment.state {
+        PaymentState::Pending | PaymentState::Decided(_) => return false,
+        PaymentState::Handled(_) => {}
+    }
+    let generations = gather(view, payment_id, &BTreeSet::new());
+    let parts = || generations.values().flatten();
+    let mut channels: BTreeSet<_> = parts().flat_map(|part| &part.origin.part_channels).collect();
+    channels.extend(payment.intent.parts.iter().map(|part| &part.channel_id));
+    let is_read = |channel_id| matches!(view.ledgers.ledger(channel_id), LedgerState::Present(_));
+    channels.into_iter().all(|channel_id| is_read(*channel_id))
+        && !parts().any(Part::is_undelivered)
+}

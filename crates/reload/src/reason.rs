@@ -1,0 +1,91 @@
+//! [`Reason`]: why the plan wants something done.
+
+use core::fmt;
+
+use lastword_types::Generation;
+
+/// Why an action is taken; names the rule of `docs/INVARIANTS.md` that asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// No book knows the payment, and a ledger holds an undelivered entry of it (R7).
+    Unknown,
+    /// The book knows an earlier generation, and a ledger holds an undelivered entry of this one
+    /// (R7, R8).
+    Superseded {
+        /// What the book knew.
+        earlier: Generation,
+    },
+    /// The ledgers do not bear out the outcome that the book recorded and nobody was told (R3).
+    Contradicted,
+    /// The evidence of one part is enough (R4).
+    PartFulfilled,
+    /// Every part finally failed or was never sent (R2, R4).
+    AllPartsFailed,
+    /// No HTLC of the payment ever existed (R2).
+    NeverSent,
+    /// The caller gave up and no HTLC of the payment ever existed (R2).
+    Abandoned,
+    /// Some parts finally failed, and others can still be paid.
+    SomePartsFailed,
+    /// A ledger proves that the user knows the outcome (R6).
+    Over,
+    /// The user handled the outcome, and the part can be released (R5).
+    Handled,
+    /// The user handled the outcome, and a part was taken of which it was not told (R5).
+    PathTaken,
+    /// The monitor that knows a part is missing (R2).
+    MonitorMissing,
+    /// The monitor that knows a part is damaged (R2).
+    MonitorDamaged,
+    /// Another generation of the id is not finished; this one is looked at after it (R8).
+    GenerationInTheWay {
+        /// The unfinished one.
+        unfinished: Generation,
+    },
+    /// The outbound half was fulfilled (R12).
+    OutboundFulfilled,
+    /// The outbound half finally failed (R12).
+    OutboundFailed,
+    /// The inbound half is durably settled (R12).
+    InboundResolved,
+    /// The inbound half's channel is archived (R12).
+    InboundGone,
+    /// The node does not know the inbound half: the entry is kept (R12).
+    InboundUnknown,
+    /// The funding output is spent, or we decided to fail the channel.
+    ChannelClosed,
+    /// The monitor has updates that the node lost.
+    ManagerStale,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "R7, no book knows it and a ledger still has it to tell",
+            Self::Superseded { earlier } => {
+                return write!(f, "R8, it began when generation {earlier} of the book was over");
+            }
+            Self::Contradicted => "R3, the ledgers do not bear out what was recorded",
+            Self::PartFulfilled => "R4, a part was fulfilled",
+            Self::AllPartsFailed => "R4, every part finally failed",
+            Self::NeverSent => "R2, no HTLC of it ever left",
+            Self::Abandoned => "R2, it was abandoned and no HTLC of it ever left",
+            Self::SomePartsFailed => "R4, a part failed and others are open",
+            Self::Over => "R6, a ledger proves that the user was told",
+            Self::Handled => "R5, the user handled the outcome",
+            Self::PathTaken => "R5, a part was taken after the outcome was handled",
+            Self::MonitorMissing => "R2, the monitor is missing",
+            Self::MonitorDamaged => "R2, the monitor is damaged",
+            Self::GenerationInTheWay { unfinished } => {
+                return write!(f, "R8, generation {unfinished} of the id is not finished");
+            }
+            Self::OutboundFulfilled => "R12, the outbound half was fulfilled",
+            Self::OutboundFailed => "R12, the outbound half finally failed",
+            Self::InboundResolved => "R12, the inbound half is durably settled",
+            Self::InboundGone => "R12, the inbound half's channel is archived",
+            Self::InboundUnknown => "R12, the node does not know the inbound half",
+            Self::ChannelClosed => "closed is state, the node missed it",
+            Self::ManagerStale => "the node lost updates that the monitor has",
+        })
+    }
+}

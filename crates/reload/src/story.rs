@@ -1,0 +1,235 @@
+//! [`Story`]: what the ledgers, taken together, say of one generation of a payment.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use lastword_ports::LedgerState;
+use lastword_types::{
+    ChannelId, Event, EventKey, EventKind, Generation, HtlcFailure, Intent, IntentPart, Outcome,
+    PartIndex, PaymentId, Told, Verdict,
+};
+
+use crate::gather::Part;
+use crate::plan::View;
+use crate::reason::Reason;
+
+/// The parts of one generation, of all its attempts, and what is known to be missing.
+#[derive(Debug)]
+pub(crate) struct Story<'a> {
+    pub(crate) payment_id: PaymentId,
+    pub(crate) generation: Generation,
+    /// In the order of attempt and part.
+    pub(crate) parts: &'a [Part],
+    /// A part has no entry in a ledger that was read to its end: it was never sent (R2).
+    has_unsent: bool,
+    /// Channels that should know a part and cannot be read, each with the reason.
+    pub(crate) unreadable: BTreeMap<ChannelId, Reason>,
+}
+
+/// What a story comes to while no part is delivered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Finding {
+    /// The outcome is certain.
+    Decided(Outcome, Reason),
+    /// A part can still go either way.
+    Open,
+    /// No part decides it, and a ledger cannot be read.
+    Unreadable,
+}
+
+impl<'a> Story<'a> {
+    /// Reads a generation; `intent` is the book's, if the book holds this generation.
+    ///
+    /// A part of the book matches an entry by channel, HTLC id, payment id, generation, attempt and
+    /// part (R2). The parts of an attempt are therefore counted by the entries of that attempt: an
+    /// entry in another HTLC than the book says is a part of its own, and what the book says was
+    /// then never sent, which changes neither the outcome nor its least reason.
+    pub(crate) fn read(
+        view: &View<'_>,
+        (payment_id, generation): (PaymentId, Generation),
+        parts: &'a [Part],
+        intent: Option<&Intent>,
+    ) -> Self {
+        let mut story =
+            Self { payment_id, generation, parts, has_unsent: false, unreadable: BTreeMap::new() };
+        let mut found: BTreeMap<u32, BTreeSet<PartIndex>> = BTreeMap::new();
+        for part in parts {
+            found.entry(part.origin.attempt).or_default().insert(part.origin.part);
+        }
+        let mut seen = BTreeSet::new();
+        for part in parts.iter().filter(|part| seen.insert(part.origin.attempt)) {
+            let present = &found[&part.origin.attempt];
+            let siblings = (0_u16..).map(PartIndex).zip(&part.origin.part_channels);
+            for (_, channel_id) in siblings.filter(|(index, _)| !present.contains(index)) {
+                story.note_absent(view, *channel_id);
+            }
+        }
+        if let Some(intent) = intent.filter(|intent| !found.contains_key(&intent.attempt)) {
+            for part in &intent.parts {
+                story.note_absent(view, part.channel_id);
+            }
+        }
+        story
+    }
+
+    fn note_absent(&mut self, view: &View<'_>, channel_id: ChannelId) {
+        match view.ledgers.ledger(channel_id) {
+            LedgerState::Present(_) => self.has_unsent = true,
+            LedgerState::Missing => {
+                self.unreadable.insert(channel_id, Reason::MonitorMissing);
+            }
+            LedgerState::Damaged => {
+                self.unreadable.insert(channel_id, Reason::MonitorDamaged);
+            }
+        }
+    }
+
+    pub(crate) fn has_undelivered(&self) -> bool {
+        self.parts.iter().any(Part::is_undelivered)
+    }
+
+    /// Returns what the user was told, if a ledger proves it (R6).
+    ///
+    /// All releases of a generation name one outcome. Should two differ, the one that says sent is
+    /// taken: a preimage cannot be invented.
+    pub(crate) fn told(&self) -> Option<Outcome> {
+        let told = self.parts.iter().filter_map(|part| match part.delivered {
+            Some(Told::Payment { generation, outcome }) if generation == self.generation => {
+                Some(outcome)
+            }
+            Some(Told::Payment { .. } | Told::Forward) | None => None,
+        });
+        told.min_by_key(Outcome::kind)
+    }
+
+    /// Returns what the ledgers come to, whatever any book says (R3, R4).
+    pub(crate) fn finding(&self, is_abandoned: bool) -> Finding {
+        // One fulfilled part decides, even while another monitor cannot be read.
+        if let Some(outcome) = self.parts.iter().find_map(sent_by) {
+            return Finding::Decided(outcome, Reason::PartFulfilled);
+        }
+        if !self.unreadable.is_empty() {
+            return Finding::Unreadable;
+        }
+        if self.parts.is_empty() {
+            let (reason, why) = if is_abandoned {
+                (HtlcFailure::Abandoned, Reason::Abandoned)
+            } else {
+                (HtlcFailure::NeverSent, Reason::NeverSent)
+            };
+            return Finding::Decided(Outcome::Failed { reason }, why);
+        }
+        // Where HTLCs exist, the reason is a function of the ledgers alone, so that it is the same
+        // with a book, with an older one and with none.
+        let mut least = self.has_unsent.then_some(HtlcFailure::NeverSent);
+        for part in self.parts {
+            match part.verdict {
+                Verdict::Failed { reason } => {
+                    least = Some(least.map_or(reason, |least| least.min(reason)));
+                }
+                Verdict::Live | Verdict::Failing { .. } | Verdict::Fulfilled { .. } => {
+                    return Finding::Open;
+                }
+            }
+        }
+        least.map_or(Finding::Open, |reason| {
+            Finding::Decided(Outcome::Failed { reason }, Reason::AllPartsFailed)
+        })
+    }
+
+    pub(crate) fn key(&self, kind: EventKind) -> EventKey {
+        EventKey { payment_id: self.payment_id, generation: self.generation, kind }
+    }
+
+    /// Returns the events of the failed parts that are not handled.
+    pub(crate) fn paths_failed(&self, view: &View<'_>) -> Vec<Event> {
+        let events = self.parts.iter().filter_map(|part| match part.verdict {
+            Verdict::Failed { reason } => Some(Event::PaymentPathFailed {
+                payment_id: self.payment_id,
+                generation: self.generation,
+                attempt: part.origin.attempt,
+                part: part.origin.part,
+                htlc: part.key,
+                reason,
+            }),
+            Verdict::Live | Verdict::Failing { .. } | Verdict::Fulfilled { .. } => None,
+        });
+        unhandled(view, events)
+    }
+
+    /// Returns the events of the fulfilled, undelivered parts that are not handled.
+    pub(crate) fn paths_taken(&self, view: &View<'_>) -> Vec<Event> {
+        let undelivered = self.parts.iter().filter(|part| part.is_undelivered());
+        let events = undelivered.filter_map(|part| match part.verdict {
+            Verdict::Fulfilled { .. } => Some(Event::PaymentPathSuccessful {
+                payment_id: self.payment_id,
+                generation: self.generation,
+                attempt: part.origin.attempt,
+                part: part.origin.part,
+                htlc: part.key,
+                amount_msat: part.origin.part_amount_msat,
+            }),
+            Verdict::Live | Verdict::Failing { .. } | Verdict::Failed { .. } => None,
+        });
+        unhandled(view, events)
+    }
+
+    /// Returns the intent as far as the entries tell it, or `None` if there is no entry.
+    ///
+    /// Of several attempts it is the last. Parts that no ledger names are missing, so a part's place
+    /// in the list need not be its index.
+    pub(crate) fn intent(&self) -> Option<Intent> {
+        let last = self.parts.last()?;
+        let attempt = last.origin.attempt;
+        let mut seen = BTreeSet::new();
+        let parts: Vec<&Part> = self
+            .parts
+            .iter()
+            .filter(|part| part.origin.attempt == attempt && seen.insert(part.origin.part))
+            .collect();
+        let first = parts.first()?;
+        // The first part carries the caller's data itself, the others its hash.
+        let metadata = first.origin.metadata.clone();
+        Some(Intent {
+            payment_id: self.payment_id,
+            generation: self.generation,
+            attempt,
+            payment_hash: first.payment_hash,
+            total_msat: first.origin.total_msat,
+            fee_msat: first.origin.fee_msat,
+            parts: parts.iter().map(|part| intent_part(part)).collect(),
+            metadata,
+        })
+    }
+}
+
+fn sent_by(part: &Part) -> Option<Outcome> {
+    match part.verdict {
+        Verdict::Fulfilled { preimage, .. } => Some(Outcome::Sent {
+            preimage,
+            amount_msat: part.origin.total_msat,
+            fee_msat: part.origin.fee_msat,
+        }),
+        Verdict::Live | Verdict::Failing { .. } | Verdict::Failed { .. } => None,
+    }
+}
+
+/// Leaves out what the user handled. Two entries that claim the same part share one event.
+fn unhandled(view: &View<'_>, events: impl Iterator<Item = Event>) -> Vec<Event> {
+    let mut seen = BTreeSet::new();
+    events
+        .filter(|event| {
+            event.key().is_some_and(|key| seen.insert(key) && !view.payments.is_handled(key))
+        })
+        .collect()
+}
+
+fn intent_part(part: &Part) -> IntentPart {
+    IntentPart {
+        channel_id: part.key.channel_id,
+        htlc_id: part.key.htlc_id,
+        amount_msat: part.amount_msat,
+        part_amount_msat: part.origin.part_amount_msat,
+        cltv_expiry: part.cltv_expiry,
+    }
+}
