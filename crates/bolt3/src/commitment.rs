@@ -446,7 +446,7 @@ fn add_main_drafts(
     let cost = rules
         .commitment_fee(commitment.feerate_per_kw, drafts.len())
         .checked_add(anchor_amount * 2)
-        .unwrap_or(Amount::MAX_MONEY);
+        .unwrap_or(Amount::MAX);
     // The opener pays for the fee and for both anchors, with all it has if that is not enough.
     let balance = |side: Side, balance_msat: AmountMsat| {
         let balance = balance_msat.to_sat_floor();

@@ -62,7 +62,7 @@ impl CommitmentKeys {
 ///
 /// [`Bolt3Error::NoKey`]
 ///
-/// Source: BOLT 3, "localpubkey, local_htlcpubkey, … Derivation".
+/// Source: BOLT 3, "`localpubkey`, `local_htlcpubkey`, … Derivation".
 pub fn derive_public_key(
     basepoint: &PublicKey,
     per_commitment_point: &PublicKey,
@@ -76,7 +76,7 @@ pub fn derive_public_key(
 ///
 /// [`Bolt3Error::NoKey`]
 ///
-/// Source: BOLT 3, "localpubkey, local_htlcpubkey, … Derivation".
+/// Source: BOLT 3, "`localpubkey`, `local_htlcpubkey`, … Derivation".
 pub fn derive_private_key(
     base_secret: &SecretKey,
     per_commitment_point: &PublicKey,
@@ -94,7 +94,7 @@ pub fn derive_private_key(
 ///
 /// [`Bolt3Error::NoKey`]
 ///
-/// Source: BOLT 3, "revocationpubkey Derivation".
+/// Source: BOLT 3, "`revocationpubkey` Derivation".
 pub fn derive_revocation_public_key(
     revocation_basepoint: &PublicKey,
     per_commitment_point: &PublicKey,
@@ -109,7 +109,7 @@ pub fn derive_revocation_public_key(
 ///
 /// [`Bolt3Error::NoKey`]
 ///
-/// Source: BOLT 3, "revocationpubkey Derivation".
+/// Source: BOLT 3, "`revocationpubkey` Derivation".
 pub fn derive_revocation_private_key(
     base_secret: &SecretKey,
     per_commitment_secret: &SecretKey,

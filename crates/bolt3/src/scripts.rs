@@ -15,7 +15,7 @@ use crate::keys::CommitmentKeys;
 
 /// The blocks after which anybody may spend an anchor.
 ///
-/// Source: BOLT 3, "to_local_anchor and to_remote_anchor Output (option_anchors)".
+/// Source: BOLT 3, "`to_local_anchor` and `to_remote_anchor` Output (`option_anchors`)".
 pub const ANCHOR_FREE_FOR_ALL_BLOCKS: u16 = 16;
 
 /// Returns the witness script of the funding output; the order of the keys does not matter.
@@ -35,7 +35,7 @@ pub fn funding_script(first: &PublicKey, second: &PublicKey) -> ScriptBuf {
 
 /// Returns the witness script of `to_local` and of the output of an HTLC transaction.
 ///
-/// Source: BOLT 3, "to_local Output".
+/// Source: BOLT 3, "`to_local` Output".
 pub fn to_local(
     revocation_pubkey: &PublicKey,
     delayed_pubkey: &PublicKey,
@@ -57,14 +57,14 @@ pub fn to_local(
 /// Returns the script of `to_remote`: the witness script, or the script pubkey itself where the
 /// format pays a key hash.
 ///
-/// Source: BOLT 3, "to_remote Output".
+/// Source: BOLT 3, "`to_remote` Output".
 pub fn to_remote(format: CommitmentFormat, remote_pubkey: &PublicKey) -> ScriptBuf {
     (rules(format).to_remote)(remote_pubkey)
 }
 
 /// Returns the witness script of the anchor of the side with this funding key.
 ///
-/// Source: BOLT 3, "to_local_anchor and to_remote_anchor Output (option_anchors)".
+/// Source: BOLT 3, "`to_local_anchor` and `to_remote_anchor` Output (`option_anchors`)".
 pub fn anchor(funding_pubkey: &PublicKey) -> ScriptBuf {
     builder(40)
         .push_slice(funding_pubkey.serialize())

@@ -188,7 +188,7 @@ impl ChannelSigner for InMemorySigner {
 /// [`Bolt3Error::OwnCommitment`] if the commitment is ours: it leaves this node only with the
 /// peer's signature in its witness. [`Bolt3Error::Signer`] if the signer did not sign.
 ///
-/// Source: BOLT 2, "Committing Updates So Far: commitment_signed".
+/// Source: BOLT 2, "Committing Updates So Far: `commitment_signed`".
 pub fn sign_commitment(
     signer: &mut dyn ChannelSigner,
     parameters: &ChannelParameters,

@@ -25,7 +25,7 @@ use crate::sighash::message;
 /// [`Bolt3Error::SignatureCount`], [`Bolt3Error::InvalidSignature`] or
 /// [`Bolt3Error::InvalidHtlcSignature`]
 ///
-/// Source: BOLT 2, "Committing Updates So Far: commitment_signed".
+/// Source: BOLT 2, "Committing Updates So Far: `commitment_signed`".
 pub fn verify_commitment(
     parameters: &ChannelParameters,
     commitment: &CommitmentTx,

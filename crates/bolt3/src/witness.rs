@@ -30,8 +30,8 @@ pub fn funding_witness(
     witness
 }
 
-/// Builds the witness of an HTLC transaction: `0 <remote sig> <local sig> <preimage or empty>
-/// <script>`. With a preimage it is HTLC-success, without one HTLC-timeout.
+/// Builds the witness of an HTLC transaction: `0 <remote sig> <local sig> <preimage> <script>` for
+/// HTLC-success, and with an empty element in place of the preimage for HTLC-timeout.
 ///
 /// Source: BOLT 3, "HTLC-Timeout and HTLC-Success Transactions".
 pub fn htlc_witness(
@@ -53,7 +53,7 @@ pub fn htlc_witness(
 /// Builds the owner's witness of `to_local` or of an HTLC transaction's output, after the delay:
 /// `<sig> <> <script>`.
 ///
-/// Source: BOLT 3, "to_local Output".
+/// Source: BOLT 3, "`to_local` Output".
 pub fn delayed_witness(signature: &Signature, script: &Script) -> Witness {
     signed(signature, Some(&[]), script.as_bytes())
 }
@@ -61,7 +61,7 @@ pub fn delayed_witness(signature: &Signature, script: &Script) -> Witness {
 /// Builds the witness of the revocation key on `to_local` or on an HTLC transaction's output:
 /// `<sig> 1 <script>`.
 ///
-/// Source: BOLT 3, "to_local Output".
+/// Source: BOLT 3, "`to_local` Output".
 pub fn revocation_witness(signature: &Signature, script: &Script) -> Witness {
     signed(signature, Some(&[1]), script.as_bytes())
 }
@@ -80,21 +80,21 @@ pub fn htlc_revocation_witness(
 /// Builds the witness of `to_remote` with anchors, one block after its confirmation:
 /// `<sig> <script>`.
 ///
-/// Source: BOLT 3, "to_remote Output".
+/// Source: BOLT 3, "`to_remote` Output".
 pub fn payment_key_witness(signature: &Signature, script: &Script) -> Witness {
     signed(signature, None, script.as_bytes())
 }
 
 /// Builds the witness of `to_remote` as P2WPKH: `<sig> <pubkey>`.
 ///
-/// Source: BOLT 3, "to_remote Output".
+/// Source: BOLT 3, "`to_remote` Output".
 pub fn payment_key_hash_witness(signature: &Signature, pubkey: &PublicKey) -> Witness {
     signed(signature, None, &pubkey.serialize())
 }
 
 /// Builds the owner's witness of an anchor: `<sig> <script>`.
 ///
-/// Source: BOLT 3, "to_local_anchor and to_remote_anchor Output (option_anchors)".
+/// Source: BOLT 3, "`to_local_anchor` and `to_remote_anchor` Output (`option_anchors`)".
 pub fn anchor_witness(signature: &Signature, script: &Script) -> Witness {
     signed(signature, None, script.as_bytes())
 }
@@ -213,9 +213,9 @@ impl HtlcForm {
         let rest = script.as_bytes().strip_prefix(&REVOCATION)?;
         let (revocation_hash, rest) = rest.split_first_chunk::<20>()?;
         let (_, rest) = rest.strip_prefix(&OTHER_KEY)?.split_first_chunk::<33>()?;
-        let is_offered = match rest.strip_prefix(&SIZE)?.first()? {
-            &OP_NOTIF => true,
-            &OP_IF => false,
+        let is_offered = match *rest.strip_prefix(&SIZE)?.first()? {
+            OP_NOTIF => true,
+            OP_IF => false,
             _ => return None,
         };
         Some(Self { is_offered, revocation_hash: *revocation_hash })
