@@ -1,0 +1,180 @@
+//! Blocks from and transactions to a bitcoind: [`BitcoindSource`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
+use bitcoin::hashes::Hash;
+use bitcoin::{Block, BlockHash, Transaction};
+use lastword_ports::{BlockSource, Broadcaster, ChainError, ChainErrorKind, Header};
+use lastword_types::{BlockHeight, BlockRef};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::rpc::{Failure, RPC_TIMEOUT, Rpc, RpcRefusal};
+
+/// A bitcoind as block source and broadcaster, over its RPC.
+///
+/// Needs no wallet and no index. With `txindex` it also recognises a transaction that is
+/// confirmed and whose outputs are all spent again; without, that one is refused as one whose
+/// inputs are missing.
+///
+/// # Shape
+///
+/// A clone is another handle on the same node. Every call is bounded by [`RPC_TIMEOUT`].
+///
+/// # Errors
+///
+/// | kind | when |
+/// |---|---|
+/// | `Retry` | away, starting, busy, too slow, or its cookie file is missing |
+/// | `Refused` | the cookie is wrong (it was read again), or the URL is |
+/// | `NotFound` | the node does not have the block |
+/// | `Rejected` | the node refuses the transaction; the source is an [`RpcRefusal`] |
+/// | `Nonsense` | the answer cannot be understood, or is not what was asked for |
+#[derive(Debug, Clone)]
+pub struct BitcoindSource {
+    rpc: Rpc,
+}
+
+/// What is read of the answer to `getblockchaininfo`.
+#[derive(Debug, Deserialize)]
+struct ChainInfo {
+    blocks: u32,
+    bestblockhash: BlockHash,
+}
+
+/// What is read of the answer to `getblockheader`.
+#[derive(Debug, Deserialize)]
+struct HeaderInfo {
+    hash: BlockHash,
+    height: u32,
+    /// The genesis block has none.
+    previousblockhash: Option<BlockHash>,
+}
+
+impl BitcoindSource {
+    /// Connects to a node and asks for its tip, to see that it answers us.
+    ///
+    /// `url` is like `http://127.0.0.1:18443`; the cookie file is `.cookie` in the folder of the
+    /// network within the node's data folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainErrorKind::Retry`] if the node is away, [`ChainErrorKind::Refused`] if it does not
+    /// take the cookie.
+    pub fn connect(url: &str, cookie_file: &Path) -> Result<Self, ChainError> {
+        Self::with_timeout(url, cookie_file, RPC_TIMEOUT)
+    }
+
+    /// Connects like [`BitcoindSource::connect`], with another bound for every call.
+    ///
+    /// # Errors
+    ///
+    /// As [`BitcoindSource::connect`].
+    pub fn with_timeout(
+        url: &str,
+        cookie_file: &Path,
+        timeout: Duration,
+    ) -> Result<Self, ChainError> {
+        let mut source = Self { rpc: Rpc::new(url, cookie_file, timeout)? };
+        source.tip()?;
+        Ok(source)
+    }
+
+    /// Says whether the node has this very transaction, in its mempool or by its index.
+    fn knows(&mut self, transaction: &Transaction) -> bool {
+        let txid = transaction.compute_txid().to_string();
+        let answer: Result<String, Failure> = self.rpc.call("getrawtransaction", &[json!(txid)]);
+        answer.is_ok()
+    }
+}
+
+impl BlockSource for BitcoindSource {
+    fn tip(&mut self) -> Result<BlockRef, ChainError> {
+        let info: ChainInfo =
+            self.rpc.call("getblockchaininfo", &[]).map_err(Failure::into_chain_error)?;
+        Ok(BlockRef { height: BlockHeight(info.blocks), hash: info.bestblockhash })
+    }
+
+    fn header(&mut self, hash: BlockHash) -> Result<Header, ChainError> {
+        let parameters = [json!(hash.to_string()), json!(true)];
+        let info: HeaderInfo =
+            self.rpc.call("getblockheader", &parameters).map_err(missing_block)?;
+        if info.hash != hash {
+            return Err(nonsense("bitcoind answered with the header of another block"));
+        }
+        let previous = match info.previousblockhash {
+            Some(previous) => previous,
+            None if info.height == 0 => BlockHash::all_zeros(),
+            None => return Err(nonsense("bitcoind's header names no block before")),
+        };
+        Ok(Header { block: BlockRef { height: BlockHeight(info.height), hash }, previous })
+    }
+
+    fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError> {
+        let parameters = [json!(hash.to_string()), json!(0)];
+        let hex: String = self.rpc.call("getblock", &parameters).map_err(missing_block)?;
+        let block: Block = deserialize_hex(&hex)
+            .map_err(|error| nonsense("bitcoind's block does not decode").with_source(error))?;
+        if block.block_hash() != hash {
+            return Err(nonsense("bitcoind answered with another block"));
+        }
+        Ok(block)
+    }
+}
+
+impl Broadcaster for BitcoindSource {
+    fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
+        // A claim pays what it must: zero switches the node's own limit on fees off.
+        let parameters = [json!(serialize_hex(transaction)), json!(0)];
+        let sent: Result<Value, Failure> = self.rpc.call("sendrawtransaction", &parameters);
+        match sent {
+            Ok(_) => Ok(()),
+            Err(Failure::Chain(error)) => Err(error),
+            Err(Failure::Refusal(refusal)) if is_known(&refusal) => Ok(()),
+            // What a spent and confirmed transaction looks like too.
+            Err(Failure::Refusal(refusal))
+                if refusal.code == RPC_VERIFY_ERROR && self.knows(transaction) =>
+            {
+                Ok(())
+            }
+            Err(Failure::Refusal(refusal)) => {
+                Err(ChainError::new(ChainErrorKind::Rejected, "bitcoind refuses the transaction")
+                    .with_source(refusal))
+            }
+        }
+    }
+}
+
+/// Says whether a refusal means that the node has the transaction already.
+fn is_known(refusal: &RpcRefusal) -> bool {
+    refusal.code == RPC_VERIFY_ALREADY_IN_UTXO_SET
+        || ["txn-already-in-mempool", "txn-already-known"]
+            .iter()
+            .any(|reason| refusal.message.contains(reason))
+}
+
+/// Takes the refusal of a block as not having it, if it can mean that.
+fn missing_block(failure: Failure) -> ChainError {
+    match failure {
+        // The second is said of a block whose body was pruned or never downloaded.
+        Failure::Refusal(refusal)
+            if [RPC_INVALID_ADDRESS_OR_KEY, RPC_MISC_ERROR].contains(&refusal.code) =>
+        {
+            ChainError::new(ChainErrorKind::NotFound, "bitcoind does not have the block")
+                .with_source(refusal)
+        }
+        other @ (Failure::Refusal(_) | Failure::Chain(_)) => other.into_chain_error(),
+    }
+}
+
+fn nonsense(detail: &'static str) -> ChainError {
+    ChainError::new(ChainErrorKind::Nonsense, detail)
+}
+
+// Bitcoin Core's `RPCErrorCode`.
+const RPC_MISC_ERROR: i32 = -1;
+const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
+const RPC_VERIFY_ERROR: i32 = -25;
+const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;

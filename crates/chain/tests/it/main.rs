@@ -1,0 +1,1 @@
+//! The public surface: the tracker, the index, and bitcoind as a source.
