@@ -109,6 +109,7 @@ impl Claims {
     ///
     /// Call it after every block, and as often as you like: as long as its requests stand, a
     /// transaction is the same at every call, byte for byte, so broadcasting it again is harmless.
+    /// Only a tip that fell back below some of its requests makes it anew without those.
     ///
     /// # Errors
     ///
@@ -116,6 +117,9 @@ impl Claims {
     /// is tried again at the next call.
     pub fn due(&mut self, tip: BlockHeight, wallet: &mut Wallet<'_>) -> Due {
         let next = tip.plus(1);
+        for channel in self.channels.values_mut() {
+            channel.drop_torn(next);
+        }
         let mut purse = Purse::new(wallet, self.reserved(), self.destination.take());
         let mut errors = Vec::new();
         for (_, channel_id, outpoint) in self.due_alone(next) {
@@ -183,13 +187,20 @@ impl Channel {
         self.packages
             .values()
             .filter(move |package| {
-                package.claimed.iter().all(|outpoint| self.is_due(outpoint, next))
+                package.claimed.iter().all(|outpoint| is_due(&self.requests, outpoint, next))
             })
             .map(|package| &package.transaction)
     }
 
-    fn is_due(&self, outpoint: &OutPoint, next: BlockHeight) -> bool {
-        self.requests.get(outpoint).is_some_and(|pending| pending.request.earliest_height <= next)
+    /// Drops the transactions some of whose requests are due and some are not, which happens when the
+    /// tip fell back: those that are due must not wait for the others.
+    fn drop_torn(&mut self, next: BlockHeight) {
+        let requests = &self.requests;
+        self.packages.retain(|_, package| {
+            let is_due = |outpoint: &&OutPoint| is_due(requests, outpoint, next);
+            let due_count = package.claimed.iter().filter(is_due).count();
+            due_count == 0 || due_count == package.claimed.len()
+        });
     }
 
     /// The requests that are due and that no transaction answers.
@@ -346,6 +357,10 @@ fn build_alone(
             })
         }
     }
+}
+
+fn is_due(requests: &BTreeMap<OutPoint, Pending>, outpoint: &OutPoint, next: BlockHeight) -> bool {
+    requests.get(outpoint).is_some_and(|pending| pending.request.earliest_height <= next)
 }
 
 fn is_sociable(request: &ClaimRequest) -> bool {

@@ -1,0 +1,11 @@
+//! `lastword-claims` as its user sees it: real commitments, verified by Bitcoin Core's interpreter.
+#![cfg(test)]
+
+mod coins;
+mod economy;
+mod prop;
+mod requests;
+mod scripts;
+mod verify;
+mod wallet;
+mod world;

@@ -1,0 +1,224 @@
+//! Random lists of requests, rates, coins, tips and failures: what must hold after every call.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::{Amount, OutPoint, Transaction, TxOut};
+use lastword_claims::{Claims, Due};
+use lastword_types::{BlockHeight, ChannelId, ClaimKind, ClaimRequest, CommitmentFormat};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::verify::{fee, nothing_is_dust, nothing_is_spent_twice, scripts_verify};
+use crate::wallet::{Node, Refused};
+use crate::world::{CONFIRMED, LATE, World};
+
+/// Sequences of steps that are tried.
+const CASES: u32 = 128;
+/// The same sequences at every run.
+const SEED: [u8; 32] = *b"lastword-claims property test  1";
+
+#[test]
+fn after_any_steps_every_transaction_is_valid_and_no_request_is_lost() {
+    let fixture = Fixture::new();
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &SEED));
+    let spent = std::cell::Cell::new(0);
+    runner
+        .run(&(vec(step(), 1..25), vec(300_u64..9_000, 0..8)), |(steps, coins)| {
+            spent.set(spent.get() + run(&fixture, &steps, &coins));
+            Ok(())
+        })
+        .unwrap();
+
+    assert!(spent.get() > 1_000, "only {} inputs were verified", spent.get());
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A monitor names those of its requests whose bit is set.
+    Replace { world: usize, named: u32 },
+    /// The rates change.
+    Rates { relaxed: u32, contended: u32 },
+    /// The signer goes or comes back.
+    Signer { is_away: bool },
+    /// The wallet goes or comes back.
+    Wallet { is_away: bool },
+    /// The broadcaster refuses a transaction of the last call.
+    Refuse { index: usize },
+    /// A block came, or went.
+    Due { tip: u32 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_usize, any::<u32>()).prop_map(|(world, named)| Step::Replace { world, named }),
+        1 => (0..4_000_u32, 0..6_000_u32)
+            .prop_map(|(relaxed, contended)| Step::Rates { relaxed, contended }),
+        1 => any::<bool>().prop_map(|is_away| Step::Signer { is_away }),
+        1 => any::<bool>().prop_map(|is_away| Step::Wallet { is_away }),
+        1 => (0..8_usize).prop_map(|index| Step::Refuse { index }),
+        4 => (CONFIRMED.0 - 2..CONFIRMED.0 + 200).prop_map(|tip| Step::Due { tip }),
+    ]
+}
+
+/// Three channels, made once.
+struct Fixture {
+    channels: Vec<(ChannelId, Vec<ClaimRequest>)>,
+    outputs: BTreeMap<OutPoint, TxOut>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let mut fixture = Self { channels: Vec::new(), outputs: BTreeMap::new() };
+        for mut world in worlds() {
+            fixture.channels.push((world.parameters.channel_id, world.requests()));
+            fixture.outputs.extend(world.outputs);
+        }
+        fixture
+    }
+}
+
+fn worlds() -> [World; 3] {
+    // From barely above dust to worth any fee.
+    let amounts = [1_200, 1_300, 2_500, 3_500, 5_000, 40_000];
+    [
+        World::new(CommitmentFormat::StaticRemoteKey, 1, &amounts),
+        World::new(CommitmentFormat::AnchorsZeroFeeHtlc, 2, &amounts),
+        World::new(CommitmentFormat::AnchorsZeroFeeHtlc, 3, &amounts),
+    ]
+}
+
+/// What a run has seen so far.
+struct Run<'f> {
+    fixture: &'f Fixture,
+    standing: BTreeMap<OutPoint, &'f ClaimRequest>,
+    outputs: BTreeMap<OutPoint, TxOut>,
+    coins: BTreeSet<OutPoint>,
+    /// The highest rate so far.
+    rate: u32,
+    inputs_verified: usize,
+}
+
+/// Takes the steps and checks after each call; returns how many inputs were verified.
+fn run(fixture: &Fixture, steps: &[Step], coins: &[u64]) -> usize {
+    let [mut one, mut two, mut three] = worlds();
+    let mut node = Node::new(&mut one, coins);
+    node.joins(&mut two);
+    node.joins(&mut three);
+    let coins: BTreeSet<OutPoint> = node.coins.coins.iter().map(|coin| coin.outpoint).collect();
+    let mut outputs = fixture.outputs.clone();
+    outputs.extend(coins.iter().map(|coin| (*coin, one.outputs[coin].clone())));
+    let standing = BTreeMap::new();
+    let mut run = Run { fixture, standing, outputs, coins, rate: 1_000, inputs_verified: 0 };
+    let mut claims = Claims::new();
+    let mut last = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Replace { world, named } => run.replace(&mut claims, world, named),
+            Step::Rates { relaxed, contended } => {
+                (node.fees.relaxed, node.fees.contended) = (relaxed, contended);
+                run.rate = run.rate.max(relaxed).max(contended);
+            }
+            Step::Signer { is_away } => {
+                node.signer.refused = is_away.then_some(Refused::All);
+            }
+            Step::Wallet { is_away } => node.coins.is_away = is_away,
+            Step::Refuse { index } => {
+                if let Some(transaction) = last.get(index) {
+                    claims.refused(Transaction::compute_txid(transaction));
+                }
+            }
+            Step::Due { tip } => last = run.due(&mut claims, &mut node, BlockHeight(tip)),
+        }
+    }
+    node.signer.refused = None;
+    node.coins.is_away = false;
+    run.due(&mut claims, &mut node, LATE);
+    run.inputs_verified
+}
+
+impl<'f> Run<'f> {
+    fn replace(&mut self, claims: &mut Claims, world: usize, named: u32) {
+        let (channel_id, requests) = &self.fixture.channels[world];
+        self.standing.retain(|_, request| request.channel_id != *channel_id);
+        let named: Vec<&'f ClaimRequest> = requests
+            .iter()
+            .zip(0..)
+            .filter(|(_, bit)| named & (1 << bit) != 0)
+            .map(|(request, _)| request)
+            .collect();
+        self.standing.extend(named.iter().map(|request| (request.outpoint, *request)));
+        claims.replace(*channel_id, named.into_iter().cloned().collect());
+    }
+
+    /// Calls twice and checks what comes.
+    fn due(&mut self, claims: &mut Claims, node: &mut Node, tip: BlockHeight) -> Vec<Transaction> {
+        let due = node.due(claims, tip);
+        let again = node.due(claims, tip);
+        assert_eq!(again.transactions, due.transactions, "the second call gives the same");
+        nothing_is_spent_twice(&due.transactions);
+        for transaction in &due.transactions {
+            scripts_verify(transaction, &self.outputs);
+            nothing_is_dust(transaction);
+            self.check_inputs(transaction, tip);
+            self.check_fee(transaction);
+            self.inputs_verified += transaction.input.len();
+        }
+        self.check_nothing_is_lost(claims, &due, tip);
+        due.transactions
+    }
+
+    /// Every input is a standing request that is due, or, besides one, a coin.
+    fn check_inputs(&self, transaction: &Transaction, tip: BlockHeight) {
+        let requested = transaction.input.iter().filter(|input| {
+            self.standing
+                .get(&input.previous_output)
+                .is_some_and(|request| request.earliest_height <= tip.plus(1))
+        });
+        let coins =
+            transaction.input.iter().filter(|input| self.coins.contains(&input.previous_output));
+        let (requested, coins) = (requested.count(), coins.count());
+        assert!(requested >= 1 && coins <= 1, "{transaction:?}");
+        assert_eq!(requested + coins, transaction.input.len(), "{transaction:?}");
+    }
+
+    /// What goes in comes out, less a fee between the relay floor and the highest rate of the run.
+    fn check_fee(&self, transaction: &Transaction) {
+        let fee = fee(transaction, &self.outputs).to_sat();
+        let request = self.standing[&transaction.input[0].previous_output];
+        if matches!(request.kind, ClaimKind::Commitment { .. }) {
+            return;
+        }
+        let weight = transaction.weight().to_wu();
+        // Below dust and its own output's cost, what is left over goes to the fee.
+        let left_over = 294 + u64::from(self.rate) * 124 / 1000 + 1;
+        let most = (u64::from(self.rate) * (weight + 2 * 10)).div_ceil(1000) + left_over;
+        let least = 253 * weight / 1000;
+        assert!((least..=most).contains(&fee), "{fee} is not in {least}..={most}: {transaction:?}");
+        if transaction.input.iter().any(|input| self.coins.contains(&input.previous_output)) {
+            assert!(transaction.output[0].value == request.amount, "the HTLC pays no fee");
+        } else {
+            let claimed: Amount =
+                transaction.input.iter().map(|it| self.standing[&it.previous_output].amount).sum();
+            assert!(Amount::from_sat(fee) < claimed);
+        }
+    }
+
+    /// Every request that is due is claimed, told, or known to wait for lower fees.
+    fn check_nothing_is_lost(&self, claims: &Claims, due: &Due, tip: BlockHeight) {
+        let inputs = due.transactions.iter().flat_map(|transaction| &transaction.input);
+        let mut seen: BTreeSet<OutPoint> = inputs.map(|input| input.previous_output).collect();
+        seen.extend(due.errors.iter().map(|error| error.outpoint));
+        seen.extend(claims.not_worth_their_fee().into_iter().map(|(_, outpoint)| outpoint));
+        for request in self.standing.values() {
+            let is_due = request.earliest_height <= tip.plus(1);
+            assert!(!is_due || seen.contains(&request.outpoint));
+        }
+        let next = claims.next_height();
+        assert_eq!(next.is_none(), self.standing.is_empty());
+        assert!(due.transactions.is_empty() || next.is_some_and(|height| height <= tip));
+    }
+}
