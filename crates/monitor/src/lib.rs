@@ -1,1 +1,22 @@
-//! The state machine of one channel on chain, and its ledger of HTLC outcomes.
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+extern crate alloc;
+
+mod block;
+mod card;
+mod claims;
+mod closing;
+mod error;
+mod index;
+mod invariant;
+mod ledger;
+mod machine;
+mod marks;
+mod outputs;
+mod release;
+mod update;
+mod verdict;
+
+pub use error::MonitorError;
+pub use machine::{Accepted, Monitor};

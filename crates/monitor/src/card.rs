@@ -1,0 +1,64 @@
+//! The card: what must be known of a channel while its monitor sleeps.
+
+use alloc::vec::Vec;
+
+use bitcoin::OutPoint;
+use lastword_types::{BlockHeight, BlockRef, Card, MonitorState};
+
+use crate::claims;
+use crate::index::{self, Index};
+use crate::outputs;
+
+/// Returns the card of a monitor.
+pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
+    Card {
+        channel_id: state.parameters.channel_id,
+        latest_update: state.latest_update,
+        watched: watched(state, index),
+        next_deadline: next_deadline(state),
+        has_undelivered: !index.undelivered.is_empty(),
+        is_closed: index::is_closed(state),
+        has_claims: claims::any(state, index),
+        synced_to: state.best,
+        covers: 0,
+    }
+}
+
+/// The outputs whose spend concerns the channel.
+///
+/// A spend that is not final may be reorganised away and another may take its place, so its output
+/// is watched on. An output whose spend is final is not, nor are those that no output of interest
+/// can follow.
+fn watched(state: &MonitorState, index: &Index) -> Vec<OutPoint> {
+    let mut watched = Vec::new();
+    if !state.funding_spend.as_ref().is_some_and(|spend| is_final(state, spend.block)) {
+        watched.push(state.parameters.funding_outpoint);
+    }
+    if let Some(closing) = &index.closing {
+        let outputs = closing.outputs();
+        let ours = outputs.filter(|(_, output)| outputs::is_of_interest(closing, output));
+        watched.extend(ours.map(|(outpoint, _)| outpoint).filter(|it| is_pending(state, *it)));
+    }
+    watched.extend(index.second_stages.iter().filter(|it| is_pending(state, **it)));
+    watched.sort_unstable();
+    watched
+}
+
+/// The next height at which a fact of the chain becomes final: a verdict may then change and an
+/// output is no longer watched.
+///
+/// That a claim becomes possible at some height changes nothing that the monitor remembers.
+fn next_deadline(state: &MonitorState) -> Option<BlockHeight> {
+    let funding = state.funding_spend.as_ref().map(|spend| spend.block);
+    let outputs = state.output_spends.values().map(|spend| spend.block);
+    let blocks = funding.into_iter().chain(outputs);
+    blocks.map(|block| block.height.final_at()).filter(|height| *height > state.best.height).min()
+}
+
+fn is_pending(state: &MonitorState, outpoint: OutPoint) -> bool {
+    !state.output_spends.get(&outpoint).is_some_and(|spend| is_final(state, spend.block))
+}
+
+fn is_final(state: &MonitorState, block: BlockRef) -> bool {
+    state.best.height >= block.height.final_at()
+}

@@ -1,0 +1,201 @@
+//! [`MonitorError`]: every way in which a monitor refuses a record or a state.
+
+use bitcoin::OutPoint;
+use lastword_bolt3::Bolt3Error;
+use lastword_types::{
+    BlockRef, ChannelId, CommitmentNumber, HtlcDirection, HtlcId, Side, UpdateId,
+};
+use thiserror::Error;
+
+/// Why a record, or a state, was refused. The monitor is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MonitorError {
+    /// The record is for another channel.
+    #[error("the record is for channel {got}, this is {expected}")]
+    WrongChannel {
+        /// This monitor's channel.
+        expected: ChannelId,
+        /// The record's.
+        got: ChannelId,
+    },
+    /// The channel exists already: `Created` is the first record and comes once.
+    #[error("the channel was created before")]
+    AlreadyCreated,
+    /// An update between is missing; get it first.
+    #[error("update {got} does not follow {latest}")]
+    UpdateGap {
+        /// The last update that was applied.
+        latest: UpdateId,
+        /// The record's.
+        got: UpdateId,
+    },
+    /// A commitment does not have the number that comes next.
+    #[error("the {owner:?} commitment after {latest} cannot be {got}")]
+    WrongCommitmentNumber {
+        /// Whose commitment.
+        owner: Side,
+        /// The newest one that is known.
+        latest: CommitmentNumber,
+        /// The record's.
+        got: CommitmentNumber,
+    },
+    /// The peer has to revoke its previous commitment before it gets another.
+    #[error("the peer has not revoked commitment {previous}")]
+    NotRevoked {
+        /// The commitment that is still valid.
+        previous: CommitmentNumber,
+    },
+    /// The commitment that is to be revoked is not the peer's previous one.
+    #[error("commitment {got} cannot be revoked: the peer's previous one is {previous:?}")]
+    WrongRevocation {
+        /// The peer's previous commitment, if it has one.
+        previous: Option<CommitmentNumber>,
+        /// The record's.
+        got: CommitmentNumber,
+    },
+    /// The secret does not give the point of the commitment that it revokes.
+    #[error("the secret does not give the point of commitment {number}")]
+    WrongSecret {
+        /// The commitment.
+        number: CommitmentNumber,
+    },
+    /// The secret is no secret, or does not derive the ones before it (BOLT 3).
+    #[error("the secret of commitment {number} does not fit those before it")]
+    SecretMismatch {
+        /// The commitment.
+        number: CommitmentNumber,
+        /// What is wrong with it.
+        #[source]
+        source: Bolt3Error,
+    },
+    /// The record names an HTLC that this monitor never heard of.
+    #[error("there is no {direction:?} HTLC {htlc_id}")]
+    UnknownHtlc {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The HTLC is there already, or was.
+    #[error("the {direction:?} HTLC {htlc_id} is or was there already")]
+    HtlcPresent {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The HTLC does not stand in the commitment that it should leave.
+    #[error("the {direction:?} HTLC {htlc_id} is not in the {owner:?} commitment")]
+    HtlcAbsent {
+        /// Whose commitment.
+        owner: Side,
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The HTLC was removed on the other side for another reason.
+    #[error("the {direction:?} HTLC {htlc_id} was removed for another reason")]
+    OtherReason {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The preimage does not hash to the HTLC's payment hash.
+    #[error("the preimage does not open the {direction:?} HTLC {htlc_id}")]
+    WrongPreimage {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The HTLC's origin is one of the other direction.
+    #[error("the origin of the {direction:?} HTLC {htlc_id} is one of the other direction")]
+    WrongOrigin {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The expiry is a time and no height (BOLT 2: below 500,000,000).
+    #[error("the expiry of the {direction:?} HTLC {htlc_id} is no height")]
+    ExpiryIsNoHeight {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// More than 483 HTLCs of one direction in one commitment (BOLT 2).
+    #[error("the {owner:?} commitment would hold too many {direction:?} HTLCs")]
+    TooManyHtlcs {
+        /// Whose commitment.
+        owner: Side,
+        /// Which HTLCs.
+        direction: HtlcDirection,
+    },
+    /// The two balances and the HTLCs are not worth what the funding output is worth.
+    #[error("the amounts of the {owner:?} commitment {number} do not add up to the funding")]
+    WrongBalance {
+        /// Whose commitment.
+        owner: Side,
+        /// Its number.
+        number: CommitmentNumber,
+    },
+    /// More HTLC signatures than HTLCs.
+    #[error("{signatures} signatures for {htlcs} HTLCs")]
+    TooManySignatures {
+        /// How many signatures.
+        signatures: usize,
+        /// How many HTLCs.
+        htlcs: usize,
+    },
+    /// A release names an HTLC that the peer offered; nobody has to be told of those.
+    #[error("the received HTLC {htlc_id} has nothing to release")]
+    NothingToRelease {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// A release came before the verdict was final (rule R5).
+    #[error("the offered HTLC {htlc_id} is not resolved")]
+    NotFinal {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// A release speaks of another payment, another generation, or of a forward that is none.
+    #[error("what was told is not about the offered HTLC {htlc_id}")]
+    WrongTold {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// A release contradicts an earlier one.
+    #[error("something else was told of the offered HTLC {htlc_id} before")]
+    ToldOtherwise {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// The block is not on top of what was seen: disconnect first.
+    #[error("the block at height {} does not connect to the one known at height {}",
+        .block.height, .known.height)]
+    BlockDoesNotConnect {
+        /// The record's.
+        block: BlockRef,
+        /// What it contradicts.
+        known: BlockRef,
+    },
+    /// An output was spent a second time: disconnect the first spend before.
+    #[error("output {outpoint} was spent before, in the block at height {}", .known.height)]
+    SpentTwice {
+        /// The output.
+        outpoint: OutPoint,
+        /// Where the known spend is.
+        known: BlockRef,
+    },
+    /// A state contradicts itself; it was damaged, or written by something else.
+    #[error("the state contradicts itself: {0}")]
+    State(&'static str),
+    /// What a state says cannot be built.
+    #[error("the state describes no transaction")]
+    Bolt3(#[from] Bolt3Error),
+}

@@ -1,0 +1,181 @@
+//! [`Index`]: what can be computed from the state, kept so that a record costs what it changes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::OutPoint;
+use lastword_bolt3::SecretStore;
+use lastword_types::{
+    HtlcDirection, HtlcId, HtlcOrigin, HtlcState, MonitorState, OutputSpend, OutputSpendKind,
+    PaymentId, Side,
+};
+
+use crate::closing::Closing;
+use crate::error::MonitorError;
+use crate::marks::{HtlcRef, spell};
+use crate::verdict;
+
+/// What the newest commitment of one side holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) offered: usize,
+    pub(crate) received: usize,
+    pub(crate) amount_msat: u64,
+}
+
+impl Held {
+    pub(crate) fn count_mut(&mut self, direction: HtlcDirection) -> &mut usize {
+        match direction {
+            HtlcDirection::Offered => &mut self.offered,
+            HtlcDirection::Received => &mut self.received,
+        }
+    }
+}
+
+/// Everything derived. Settled HTLCs are in none of its sets but the two that the ledger reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    /// What our newest commitment holds.
+    pub(crate) local: Held,
+    /// What the peer's newest commitment holds.
+    pub(crate) remote: Held,
+    /// HTLCs whose verdict is not final.
+    pub(crate) open: BTreeSet<HtlcRef>,
+    /// HTLCs that stand in one of the up to four commitments that the state holds.
+    pub(crate) standing: BTreeSet<HtlcRef>,
+    /// Those of them that one side's newest commitment is without.
+    pub(crate) leaving: BTreeSet<HtlcRef>,
+    /// Offered HTLCs whose outcome was not told.
+    pub(crate) undelivered: BTreeSet<HtlcId>,
+    /// The parts of payments.
+    pub(crate) by_payment: BTreeMap<PaymentId, BTreeSet<HtlcId>>,
+    /// HTLCs whose preimage came after their final failure.
+    pub(crate) violated: BTreeSet<HtlcRef>,
+    /// The commitment transaction that spends the funding output, built again.
+    pub(crate) closing: Option<Closing>,
+    /// Outputs of our HTLC transactions.
+    pub(crate) second_stages: BTreeSet<OutPoint>,
+    /// The peer's secrets.
+    pub(crate) secrets: SecretStore,
+}
+
+impl Index {
+    /// Computes everything from a state that was checked.
+    pub(crate) fn of(state: &MonitorState) -> Result<Self, MonitorError> {
+        let mut index = Self {
+            local: Held::default(),
+            remote: Held::default(),
+            open: BTreeSet::new(),
+            standing: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            undelivered: BTreeSet::new(),
+            by_payment: BTreeMap::new(),
+            violated: BTreeSet::new(),
+            closing: None,
+            second_stages: BTreeSet::new(),
+            secrets: SecretStore::from_slots(&state.remote_secrets)?,
+        };
+        for (key, htlc) in &state.htlcs {
+            index.enter(*key, htlc);
+            index.count(state, *key, htlc)?;
+            index.place(state, *key, htlc);
+        }
+        index.closing = Closing::of_state(state, &index.standing)?;
+        for (key, htlc) in &state.htlcs {
+            index.judge(state, *key, htlc);
+        }
+        index.reread_spends(state);
+        Ok(index)
+    }
+
+    /// Takes a new HTLC into the sets that the ledger reads.
+    pub(crate) fn enter(&mut self, (direction, id): HtlcRef, htlc: &HtlcState) {
+        match direction {
+            HtlcDirection::Offered if htlc.delivered.is_none() => {
+                self.undelivered.insert(id);
+            }
+            HtlcDirection::Offered | HtlcDirection::Received => {}
+        }
+        match &htlc.htlc.origin {
+            HtlcOrigin::Payment(origin) => {
+                self.by_payment.entry(origin.payment_id).or_default().insert(id);
+            }
+            HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {}
+        }
+    }
+
+    /// Adds an HTLC to what the newest commitments hold.
+    fn count(
+        &mut self,
+        state: &MonitorState,
+        (direction, _): HtlcRef,
+        htlc: &HtlcState,
+    ) -> Result<(), MonitorError> {
+        let newest = [
+            (&mut self.local, htlc.local, state.local.commitment.number),
+            (&mut self.remote, htlc.remote, state.remote.number),
+        ];
+        for (held, spell, number) in newest {
+            if spell.is_some_and(|spell| spell.holds(number)) {
+                *held.count_mut(direction) += 1;
+                held.amount_msat = held
+                    .amount_msat
+                    .checked_add(htlc.htlc.amount_msat.0)
+                    .ok_or(MonitorError::State("the HTLCs are worth more than there is"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an HTLC into, or takes it out of, the sets that say where it stands.
+    pub(crate) fn place(&mut self, state: &MonitorState, key: HtlcRef, htlc: &HtlcState) {
+        let stands = stands(state, htlc);
+        set(&mut self.standing, key, stands);
+        set(&mut self.leaving, key, stands && htlc.removal.is_some());
+    }
+
+    /// Puts an HTLC into, or takes it out of, the sets that say what became of it.
+    pub(crate) fn judge(&mut self, state: &MonitorState, key: HtlcRef, htlc: &HtlcState) {
+        let verdict = verdict::of(state, self.closing.as_ref(), htlc);
+        set(&mut self.open, key, !verdict.is_final());
+        set(&mut self.violated, key, htlc.late_preimage.is_some());
+    }
+
+    /// Reads again which outputs of HTLC transactions are ours.
+    pub(crate) fn reread_spends(&mut self, state: &MonitorState) {
+        self.second_stages = state.output_spends.values().filter_map(second_stage).collect();
+    }
+}
+
+/// Returns the output of our HTLC transaction, if the spend is one.
+pub(crate) fn second_stage(spend: &OutputSpend) -> Option<OutPoint> {
+    match spend.kind {
+        OutputSpendKind::HtlcPreimage { second_stage, .. }
+        | OutputSpendKind::HtlcTimeout { second_stage, .. } => second_stage,
+        OutputSpendKind::HtlcOther { .. } | OutputSpendKind::Swept { .. } => None,
+    }
+}
+
+/// Says whether an HTLC stands in one of the commitments that the state holds.
+fn stands(state: &MonitorState, htlc: &HtlcState) -> bool {
+    let local_previous = state.local_previous.as_ref().map(|signed| signed.commitment.number);
+    let remote_previous = state.remote_previous.as_ref().map(|unsigned| unsigned.number);
+    let in_any = |owner, numbers: [Option<_>; 2]| {
+        spell(htlc, owner)
+            .is_some_and(|spell| numbers.into_iter().flatten().any(|number| spell.holds(number)))
+    };
+    in_any(Side::Local, [Some(state.local.commitment.number), local_previous])
+        || in_any(Side::Remote, [Some(state.remote.number), remote_previous])
+}
+
+fn set(of: &mut BTreeSet<HtlcRef>, key: HtlcRef, is_member: bool) {
+    if is_member {
+        of.insert(key);
+    } else {
+        of.remove(&key);
+    }
+}
+
+/// Says whether the channel is closed: its funding output is spent, or we decided to fail it.
+pub(crate) fn is_closed(state: &MonitorState) -> bool {
+    state.fail_channel || state.funding_spend.is_some()
+}

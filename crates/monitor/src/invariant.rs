@@ -1,0 +1,181 @@
+//! What holds of every state that a run of records leads to, and of what is derived from it.
+
+use alloc::collections::BTreeSet;
+
+use lastword_bolt3::SecretStore;
+use lastword_types::{Close, HtlcDirection, HtlcState, MonitorState, RemovalReason, Side, Spell};
+
+use crate::error::MonitorError;
+use crate::index::Index;
+use crate::marks::{HtlcRef, spell};
+use crate::{update, verdict};
+
+/// Refuses a state that contradicts itself.
+pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
+    check_commitments(state)?;
+    check_secrets(state)?;
+    for (key, htlc) in &state.htlcs {
+        check_htlc(state, *key, htlc)?;
+    }
+    let is_opened =
+        |(hash, preimage): (&_, &lastword_types::PaymentPreimage)| preimage.payment_hash() == *hash;
+    ensure(state.preimages.iter().all(is_opened), "a preimage is kept under another hash")?;
+    check_spends(state)
+}
+
+/// Refuses derived facts that do not follow from the state.
+pub(crate) fn check_index(state: &MonitorState, index: &Index) -> Result<(), MonitorError> {
+    for (owner, held, to_local, to_remote, number) in [
+        (
+            Side::Local,
+            index.local,
+            state.local.commitment.to_local_msat,
+            state.local.commitment.to_remote_msat,
+            state.local.commitment.number,
+        ),
+        (
+            Side::Remote,
+            index.remote,
+            state.remote.to_local_msat,
+            state.remote.to_remote_msat,
+            state.remote.number,
+        ),
+    ] {
+        for (count, direction) in
+            [(held.offered, HtlcDirection::Offered), (held.received, HtlcDirection::Received)]
+        {
+            if count > lastword_bolt3::MAX_ACCEPTED_HTLCS {
+                return Err(MonitorError::TooManyHtlcs { owner, direction });
+            }
+        }
+        let parts = [to_local.0, to_remote.0, held.amount_msat];
+        if !update::adds_up(state.parameters.funding_amount, &parts) {
+            return Err(MonitorError::WrongBalance { owner, number });
+        }
+    }
+    for (key, htlc) in &state.htlcs {
+        check_places(state, index, *key, htlc)?;
+    }
+    let is_known = |set: &BTreeSet<HtlcRef>| set.iter().all(|key| state.htlcs.contains_key(key));
+    ensure(
+        [&index.open, &index.standing, &index.leaving, &index.violated].into_iter().all(is_known),
+        "an HTLC is listed that does not exist",
+    )?;
+    let may_stand = state.funding_spend.as_ref().is_some_and(|spend| match spend.close {
+        Close::LocalUnilateral { .. } | Close::RemoteUnilateral { .. } => true,
+        Close::Mutual | Close::Revoked { .. } | Close::Unknown => false,
+    });
+    ensure(index.closing.is_some() == may_stand, "the confirmed commitment is not at hand")
+}
+
+fn check_commitments(state: &MonitorState) -> Result<(), MonitorError> {
+    if let Some(previous) = &state.local_previous {
+        let is_before = previous.commitment.number < state.local.commitment.number;
+        ensure(is_before, "our previous commitment is not before the newest")?;
+    }
+    if let Some(previous) = &state.remote_previous {
+        let is_before = previous.number.next() == Some(state.remote.number);
+        ensure(is_before, "the peer's previous commitment is not before the newest")?;
+    }
+    Ok(())
+}
+
+/// The secrets are exactly those of the commitments that are revoked.
+fn check_secrets(state: &MonitorState) -> Result<(), MonitorError> {
+    let secrets = SecretStore::from_slots(&state.remote_secrets)?;
+    let oldest_valid = state.remote_previous.as_ref().unwrap_or(&state.remote).number;
+    let is_known =
+        |number: lastword_types::CommitmentNumber| secrets.get(number.secret_index()).is_some();
+    ensure(!is_known(oldest_valid), "a commitment that counts as valid is revoked")?;
+    ensure(oldest_valid.previous().is_none_or(is_known), "a secret is missing")
+}
+
+fn check_htlc(state: &MonitorState, key: HtlcRef, htlc: &HtlcState) -> Result<(), MonitorError> {
+    ensure(key == (htlc.htlc.direction, htlc.htlc.htlc_id), "an HTLC is kept under another name")?;
+    update::check_new(&htlc.htlc)?;
+    let newest = [(htlc.local, state.local.commitment.number), (htlc.remote, state.remote.number)];
+    for (spell, newest) in newest {
+        let is_possible = |spell: Spell| {
+            let until = spell.until.is_none_or(|until| spell.from < until && until <= newest);
+            spell.from <= newest && until
+        };
+        ensure(spell.is_none_or(is_possible), "an HTLC stands where no commitment is")?;
+    }
+    ensure(htlc.local.is_some() || htlc.remote.is_some(), "an HTLC never stood anywhere")?;
+    let has_left = |owner| spell(htlc, owner).is_some_and(|spell| spell.until.is_some());
+    ensure(
+        htlc.removal.is_some() == (has_left(Side::Local) || has_left(Side::Remote)),
+        "an HTLC was removed without a reason, or has a reason and was not removed",
+    )?;
+    check_outcome(htlc)
+}
+
+fn check_outcome(htlc: &HtlcState) -> Result<(), MonitorError> {
+    let removed_with = match htlc.removal {
+        Some(RemovalReason::Fulfilled { preimage }) => Some(preimage),
+        Some(RemovalReason::Failed { .. }) | None => None,
+    };
+    let shown = [removed_with, htlc.fulfilled.map(|(preimage, _)| preimage), htlc.late_preimage];
+    ensure(
+        shown.iter().flatten().all(|it| it.payment_hash() == htlc.htlc.payment_hash),
+        "a preimage does not open its HTLC",
+    )?;
+    ensure(
+        htlc.fulfilled.is_none() || htlc.failed.is_none(),
+        "an HTLC is both fulfilled and failed",
+    )?;
+    ensure(
+        htlc.late_preimage.is_none() || htlc.failed.is_some(),
+        "a preimage is late for an HTLC that did not fail",
+    )?;
+    ensure(
+        removed_with.is_none() || htlc.fulfilled.is_some() || htlc.late_preimage.is_some(),
+        "the preimage that removed an HTLC is no evidence",
+    )?;
+    let is_final = htlc.fulfilled.is_some() || htlc.failed.is_some();
+    ensure(
+        htlc.delivered.is_none() || (is_final && htlc.htlc.direction == HtlcDirection::Offered),
+        "an HTLC was told of that has nothing to tell",
+    )
+}
+
+fn check_spends(state: &MonitorState) -> Result<(), MonitorError> {
+    let Some(funding) = &state.funding_spend else {
+        return ensure(state.output_spends.is_empty(), "outputs are spent that do not exist");
+    };
+    let spends_funding = funding
+        .transaction
+        .input
+        .iter()
+        .any(|input| input.previous_output == state.parameters.funding_outpoint);
+    ensure(spends_funding, "the spend of the funding output does not spend it")?;
+    let span = funding.block.height..=state.best.height;
+    ensure(
+        !span.is_empty() && state.output_spends.values().all(|it| span.contains(&it.block.height)),
+        "a spend is above the best block or below the closing",
+    )
+}
+
+fn check_places(
+    state: &MonitorState,
+    index: &Index,
+    key: HtlcRef,
+    htlc: &HtlcState,
+) -> Result<(), MonitorError> {
+    let verdict = verdict::of(state, index.closing.as_ref(), htlc);
+    ensure(
+        !verdict.is_final() || htlc.failed.is_some() || htlc.fulfilled.is_some(),
+        "a final verdict is not kept",
+    )?;
+    ensure(index.open.contains(&key) != verdict.is_final(), "an open HTLC is not listed")?;
+    let (direction, htlc_id) = key;
+    let owes = direction == HtlcDirection::Offered && htlc.delivered.is_none();
+    let is_listed = direction == HtlcDirection::Offered && index.undelivered.contains(&htlc_id);
+    ensure(owes == is_listed, "an HTLC that is owed is not listed")?;
+    let is_removed = htlc.removal.is_some() && index.standing.contains(&key);
+    ensure(index.leaving.contains(&key) == is_removed, "an HTLC that leaves is not listed")
+}
+
+fn ensure(holds: bool, otherwise: &'static str) -> Result<(), MonitorError> {
+    if holds { Ok(()) } else { Err(MonitorError::State(otherwise)) }
+}

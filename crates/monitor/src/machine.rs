@@ -1,0 +1,459 @@
+//! [`Monitor`]: the fold of one channel's records. All routing is here; the leaves are pure.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use lastword_types::{
+    Alarm, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, FulfilledHow, Htlc,
+    HtlcDirection, HtlcId, HtlcKey, MonitorRecord, MonitorState, MonitorUpdate, NewChannel,
+    OutputSpendKind, Side, Told, UpdateId, Verdict,
+};
+
+use crate::block::{self, BlockDraft};
+use crate::closing;
+use crate::error::MonitorError;
+use crate::index::{self, Index};
+use crate::invariant;
+use crate::marks::{HtlcRef, Marks, spell};
+use crate::release;
+use crate::update::{self, UpdateDraft};
+use crate::{card, claims, verdict};
+
+/// The monitor of one channel: what the channel, the chain and the consumer told it, and what
+/// follows from that.
+///
+/// # Invariants
+///
+/// The state is the fold of the channel's records: [`restore`](Self::restore) of a monitor's
+/// [`state`](Self::state) behaves like the monitor. A final verdict never changes.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    state: MonitorState,
+    index: Index,
+    /// Counts commits, so that a token of another moment is recognised.
+    revision: u64,
+}
+
+/// The permission to commit one record, for the monitor in the state that was checked.
+#[derive(Debug, Clone)]
+#[must_use = "a checked record does nothing until it is committed"]
+pub struct Accepted<'r> {
+    change: Change<'r>,
+    at: u64,
+}
+
+/// What a record changes, worked out by `check`.
+#[derive(Debug, Clone)]
+enum Change<'r> {
+    Nothing,
+    Update(UpdateId, Box<UpdateDraft<'r>>),
+    Release(HtlcId, Told),
+    Block(Box<BlockDraft>),
+    Disconnect(lastword_types::BlockRef),
+}
+
+impl Accepted<'_> {
+    /// Says whether the record says nothing new, so that it need not be written.
+    pub fn is_noop(&self) -> bool {
+        matches!(self.change, Change::Nothing)
+    }
+}
+
+/// Verdicts before a change; `None` for an HTLC that is new.
+type Before = BTreeMap<HtlcRef, Option<Verdict>>;
+
+impl Monitor {
+    /// Begins the monitor of a channel: the fold of its first record.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError::WrongCommitmentNumber`], [`MonitorError::WrongBalance`] or
+    /// [`MonitorError::State`] if the first commitments are none.
+    ///
+    /// Source: BOLT 2, `funding_created` and `funding_signed`.
+    pub fn create(new: NewChannel) -> Result<Self, MonitorError> {
+        let NewChannel { parameters, local, remote, birth } = new;
+        for (owner, number) in [(Side::Local, local.number), (Side::Remote, remote.number)] {
+            if number != CommitmentNumber::ZERO {
+                let latest = CommitmentNumber::ZERO;
+                return Err(MonitorError::WrongCommitmentNumber { owner, latest, got: number });
+            }
+        }
+        let has_htlcs = [&local.added, &remote.added].iter().any(|added| !added.is_empty())
+            || [&local.removed, &remote.removed].iter().any(|removed| !removed.is_empty())
+            || !local.htlc_signatures.is_empty();
+        if has_htlcs {
+            return Err(MonitorError::State("a channel begins without HTLCs"));
+        }
+        Self::restore(MonitorState {
+            parameters,
+            latest_update: UpdateId::ZERO,
+            local: update::local_of(&local),
+            local_previous: None,
+            remote: update::remote_of(&remote),
+            remote_previous: None,
+            remote_secrets: Vec::new(),
+            htlcs: BTreeMap::new(),
+            preimages: BTreeMap::new(),
+            closing_txids: BTreeSet::new(),
+            fail_channel: false,
+            best: birth,
+            funding_spend: None,
+            output_spends: BTreeMap::new(),
+        })
+    }
+
+    /// Puts a monitor back from what it remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError::State`] or [`MonitorError::Bolt3`] if no run of records leads to this state;
+    /// [`MonitorError::WrongBalance`] and its like where one commitment is at fault.
+    pub fn restore(state: MonitorState) -> Result<Self, MonitorError> {
+        invariant::check_state(&state)?;
+        let index = Index::of(&state)?;
+        invariant::check_index(&state, &index)?;
+        Ok(Self { state, index, revision: 0 })
+    }
+
+    /// Returns everything that must be kept.
+    pub fn state(&self) -> &MonitorState {
+        &self.state
+    }
+
+    /// Says whether a record may be committed. Changes nothing; every refusal is here.
+    ///
+    /// The same update, release or block again is accepted as one that says nothing new.
+    ///
+    /// # Errors
+    ///
+    /// [`MonitorError`], which names what is wrong.
+    pub fn check<'r>(&self, record: &'r MonitorRecord) -> Result<Accepted<'r>, MonitorError> {
+        let change = match record {
+            MonitorRecord::Created(_) => return Err(MonitorError::AlreadyCreated),
+            MonitorRecord::Update(update) => self.check_update(update)?,
+            MonitorRecord::Release(release) => {
+                self.check_channel(release.htlc.channel_id)?;
+                release::check(&self.state, self.index.closing.as_ref(), release)?
+                    .map_or(Change::Nothing, |(htlc_id, told)| Change::Release(htlc_id, told))
+            }
+            MonitorRecord::Chain(delta) => self.check_chain(delta)?,
+        };
+        Ok(Accepted { change, at: self.revision })
+    }
+
+    /// Commits a checked record and says what should be looked at again.
+    ///
+    /// # Crash safety
+    ///
+    /// The record is appended to the log before. The effects are hints: what they point to can be
+    /// asked for at any time.
+    ///
+    /// # Panics
+    ///
+    /// If the monitor changed after the check.
+    pub fn commit(&mut self, Accepted { change, at }: Accepted<'_>) -> Vec<Effect> {
+        assert_eq!(self.revision, at, "a token is used on the state that was checked");
+        self.revision += 1;
+        let effects = match change {
+            Change::Nothing => Vec::new(),
+            Change::Update(update_id, draft) => self.commit_update(update_id, *draft),
+            Change::Release(htlc_id, told) => self.commit_release(htlc_id, told),
+            Change::Block(draft) => self.commit_block(*draft),
+            Change::Disconnect(fork) => self.commit_disconnect(fork),
+        };
+        debug_assert_eq!(invariant::check_state(&self.state), Ok(()));
+        debug_assert_eq!(invariant::check_index(&self.state, &self.index), Ok(()));
+        effects
+    }
+
+    /// Checks and commits a record: for replay, where the log holds it already.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check); the monitor is unchanged.
+    pub fn apply(&mut self, record: &MonitorRecord) -> Result<Vec<Effect>, MonitorError> {
+        let accepted = self.check(record)?;
+        Ok(self.commit(accepted))
+    }
+
+    /// Returns what must be known of the channel while the monitor is not in memory.
+    pub fn card(&self) -> Card {
+        card::of(&self.state, &self.index)
+    }
+
+    /// Returns every output that should be spent by us, by outpoint, as long as no confirmed
+    /// transaction spends it.
+    ///
+    /// Source: BOLT 5.
+    pub fn claim_requests(&self) -> Vec<ClaimRequest> {
+        claims::of(&self.state, &self.index)
+    }
+
+    /// Returns what a person should hear of, as long as it stands.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let violated = self.index.violated.iter();
+        let violated = violated.map(|key| Alarm::FinalityViolated { htlc: self.key(*key) });
+        self.closing_alarm().into_iter().chain(violated).collect()
+    }
+
+    /// Returns what became of an HTLC, or `None` if it is not known.
+    pub fn verdict(&self, direction: HtlcDirection, htlc_id: HtlcId) -> Option<Verdict> {
+        let htlc = self.state.htlcs.get(&(direction, htlc_id))?;
+        Some(verdict::of(&self.state, self.index.closing.as_ref(), htlc))
+    }
+
+    /// Returns the HTLCs that stand in a commitment, by direction and id.
+    ///
+    /// For a commitment that was revoked this walks the whole history.
+    pub fn htlcs_in(&self, owner: Side, number: CommitmentNumber) -> Vec<&Htlc> {
+        let state = &self.state;
+        let is_kept = match owner {
+            Side::Local => closing::signed(state, number).is_some(),
+            Side::Remote => {
+                number >= state.remote_previous.as_ref().unwrap_or(&state.remote).number
+            }
+        };
+        if is_kept {
+            return closing::htlcs_in(state, &self.index.standing, owner, number);
+        }
+        let all = state.htlcs.values();
+        all.filter(|htlc| spell(htlc, owner).is_some_and(|spell| spell.holds(number)))
+            .map(|htlc| &htlc.htlc)
+            .collect()
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn check_channel(&self, got: lastword_types::ChannelId) -> Result<(), MonitorError> {
+        let expected = self.state.parameters.channel_id;
+        if got == expected { Ok(()) } else { Err(MonitorError::WrongChannel { expected, got }) }
+    }
+
+    fn check_update<'r>(&self, update: &'r MonitorUpdate) -> Result<Change<'r>, MonitorError> {
+        self.check_channel(update.channel_id)?;
+        let latest = self.state.latest_update;
+        if update.update_id <= latest {
+            return Ok(Change::Nothing);
+        }
+        if latest.next() != Some(update.update_id) {
+            return Err(MonitorError::UpdateGap { latest, got: update.update_id });
+        }
+        let draft = UpdateDraft::check(&self.state, &self.index, update)?;
+        Ok(Change::Update(update.update_id, Box::new(draft)))
+    }
+
+    fn check_chain<'r>(&self, delta: &'r ChainDelta) -> Result<Change<'r>, MonitorError> {
+        match delta {
+            ChainDelta::Connected { block, transactions } => {
+                let draft = BlockDraft::check(&self.state, &self.index, *block, transactions)?;
+                let is_noop = draft.is_noop(&self.state);
+                Ok(if is_noop { Change::Nothing } else { Change::Block(Box::new(draft)) })
+            }
+            ChainDelta::Disconnected { fork } => {
+                if let Some(known) = block::known_at(&self.state, *fork) {
+                    return Err(MonitorError::BlockDoesNotConnect { block: *fork, known });
+                }
+                let is_noop = fork.height >= self.state.best.height;
+                Ok(if is_noop { Change::Nothing } else { Change::Disconnect(*fork) })
+            }
+        }
+    }
+
+    fn commit_update(&mut self, update_id: UpdateId, draft: UpdateDraft<'_>) -> Vec<Effect> {
+        let revoked = self.revoked_closing(&draft);
+        let mut before = self.verdicts(draft.marks.keys().chain(&self.index.leaving));
+        if revoked.is_some() {
+            before.append(&mut self.verdicts(&self.index.open));
+        }
+        self.write_update(update_id, draft);
+        if let (Some(number), Some(spend)) = (revoked, &mut self.state.funding_spend) {
+            spend.close = Close::Revoked { number };
+            self.index.closing = None;
+        }
+        let mut effects = self.settle(before);
+        if revoked.is_some() {
+            effects.extend(self.closing_alarm().map(Effect::Alarm));
+        }
+        if self.is_closed() {
+            effects.push(Effect::ClaimsChanged);
+        }
+        effects.push(Effect::CardChanged);
+        effects
+    }
+
+    /// Returns the number of the confirmed commitment, if an update is what revokes it.
+    fn revoked_closing(&self, draft: &UpdateDraft<'_>) -> Option<CommitmentNumber> {
+        match self.state.funding_spend.as_ref()?.close {
+            Close::RemoteUnilateral { number } => draft.revoked.contains(&number).then_some(number),
+            Close::Mutual
+            | Close::LocalUnilateral { .. }
+            | Close::Revoked { .. }
+            | Close::Unknown => None,
+        }
+    }
+
+    fn write_update(&mut self, update_id: UpdateId, draft: UpdateDraft<'_>) {
+        let state = &mut self.state;
+        state.latest_update = update_id;
+        for (key, marks) in draft.marks {
+            if let Some(htlc) = state.htlcs.get_mut(&key) {
+                marks.write_to(htlc);
+            } else if let Some(htlc) = draft.added.get(&key) {
+                let htlc = marks.into_state(Htlc::clone(htlc));
+                self.index.enter(key, &htlc);
+                state.htlcs.insert(key, htlc);
+            }
+        }
+        for local in draft.locals {
+            let previous = core::mem::replace(&mut state.local, update::local_of(local));
+            // The commitment that was confirmed has to be built again at every start.
+            let confirmed = state.funding_spend.as_ref().map(|spend| spend.close);
+            let kept = state.local_previous.as_ref().map(|kept| kept.commitment.number);
+            if !kept.is_some_and(|number| confirmed == Some(Close::LocalUnilateral { number })) {
+                state.local_previous = Some(previous);
+            }
+        }
+        state.remote = draft.remote;
+        state.remote_previous = draft.remote_previous;
+        if let Some(secrets) = draft.secrets {
+            state.remote_secrets = secrets.slots();
+            self.index.secrets = secrets;
+        }
+        state.preimages.extend(draft.preimages);
+        state.closing_txids.extend(draft.closing_txids);
+        state.fail_channel |= draft.fail_channel;
+        self.index.local = draft.local_held;
+        self.index.remote = draft.remote_held;
+    }
+
+    fn commit_release(&mut self, htlc_id: HtlcId, told: Told) -> Vec<Effect> {
+        let key = (HtlcDirection::Offered, htlc_id);
+        if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+            htlc.delivered = Some(told);
+        }
+        self.index.undelivered.remove(&htlc_id);
+        Vec::from([Effect::LedgerChanged(self.key(key)), Effect::CardChanged])
+    }
+
+    fn commit_block(&mut self, draft: BlockDraft) -> Vec<Effect> {
+        let shown: Vec<_> = draft.spends.values().filter_map(shown).collect();
+        let keys = shown.iter().map(|(key, ..)| key);
+        let before = self.verdicts(self.index.open.iter().chain(keys));
+        let BlockDraft { block, funding, spends } = draft;
+        let has_closed = funding.is_some();
+        let has_facts = has_closed || !spends.is_empty();
+
+        if let Some(funding) = funding {
+            self.state.funding_spend = Some(funding.spend);
+            self.index.closing = funding.closing;
+        }
+        self.state.output_spends.extend(spends);
+        self.index.reread_spends(&self.state);
+        // Evidence comes before time: a preimage in the very block that would have made a failure
+        // final still beats it.
+        for (key, preimage, how) in shown {
+            if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+                let mut marks = Marks::of(htlc);
+                marks.show(preimage, how);
+                marks.write_to(htlc);
+            }
+        }
+        if block.height > self.state.best.height {
+            self.state.best = block;
+        }
+        let mut effects = self.settle(before);
+        if has_closed {
+            effects.extend(self.closing_alarm().map(Effect::Alarm));
+        }
+        if has_facts {
+            effects.push(Effect::ClaimsChanged);
+        }
+        effects.push(Effect::CardChanged);
+        effects
+    }
+
+    fn commit_disconnect(&mut self, fork: lastword_types::BlockRef) -> Vec<Effect> {
+        let before = self.verdicts(&self.index.open);
+        let had_closed = self.is_closed();
+        block::disconnect(&mut self.state, fork);
+        if self.state.funding_spend.is_none() {
+            self.index.closing = None;
+        }
+        self.index.reread_spends(&self.state);
+        let mut effects = self.settle(before);
+        if had_closed {
+            effects.push(Effect::ClaimsChanged);
+        }
+        effects.push(Effect::CardChanged);
+        effects
+    }
+
+    fn verdicts<'k>(&self, keys: impl IntoIterator<Item = &'k HtlcRef>) -> Before {
+        keys.into_iter().map(|key| (*key, self.verdict(key.0, key.1))).collect()
+    }
+
+    /// Freezes the failures that became final, and says whose verdict changed.
+    fn settle(&mut self, before: Before) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (key, before) in before {
+            let verdict = self.verdict(key.0, key.1);
+            let Some(htlc) = self.state.htlcs.get_mut(&key) else { continue };
+            if let Some(Verdict::Failed { reason }) = verdict {
+                htlc.failed = Some(reason);
+            }
+            let was_violated = self.index.violated.contains(&key);
+            let is_violated = htlc.late_preimage.is_some();
+            if let Some(htlc) = self.state.htlcs.get(&key) {
+                self.index.place(&self.state, key, htlc);
+                self.index.judge(&self.state, key, htlc);
+            }
+            let name = self.key(key);
+            if verdict != before || is_violated != was_violated {
+                effects.push(Effect::LedgerChanged(name));
+            }
+            if is_violated && !was_violated {
+                effects.push(Effect::Alarm(Alarm::FinalityViolated { htlc: name }));
+            }
+        }
+        effects
+    }
+
+    fn closing_alarm(&self) -> Option<Alarm> {
+        let spend = self.state.funding_spend.as_ref()?;
+        let channel_id = self.state.parameters.channel_id;
+        let txid = || spend.transaction.compute_txid();
+        match spend.close {
+            Close::Unknown => Some(Alarm::UnknownFundingSpend { channel_id, txid: txid() }),
+            Close::Revoked { number } => {
+                Some(Alarm::RevokedCommitment { channel_id, txid: txid(), number })
+            }
+            Close::Mutual | Close::LocalUnilateral { .. } | Close::RemoteUnilateral { .. } => None,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        index::is_closed(&self.state)
+    }
+
+    fn key(&self, (direction, htlc_id): HtlcRef) -> HtlcKey {
+        HtlcKey { channel_id: self.state.parameters.channel_id, direction, htlc_id }
+    }
+}
+
+/// Returns whose preimage a spend showed, and where.
+fn shown(
+    spend: &lastword_types::OutputSpend,
+) -> Option<(HtlcRef, lastword_types::PaymentPreimage, FulfilledHow)> {
+    match spend.kind {
+        OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. } => {
+            Some(((direction, htlc_id), preimage, FulfilledHow::Chain { txid: spend.txid }))
+        }
+        OutputSpendKind::HtlcTimeout { .. }
+        | OutputSpendKind::HtlcOther { .. }
+        | OutputSpendKind::Swept { .. } => None,
+    }
+}

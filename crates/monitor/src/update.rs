@@ -1,0 +1,393 @@
+//! [`UpdateDraft`]: what one update changes, worked out without changing anything.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bitcoin::{Amount, Txid};
+use lastword_bolt3::{MAX_ACCEPTED_HTLCS, SecretStore, point_of};
+use lastword_types::{
+    AmountMsat, CommitmentNumber, FulfilledHow, Htlc, HtlcAdded, HtlcDirection, HtlcOrigin,
+    HtlcRemoved, LocalCommitment, MonitorState, MonitorUpdate, PaymentHash, PaymentPreimage,
+    PerCommitmentSecret, RemoteCommitment, RemovalReason, Side, SignedCommitment, Spell,
+    UnsignedCommitment, UpdateStep,
+};
+
+use crate::error::MonitorError;
+use crate::index::{Held, Index};
+use crate::marks::{HtlcRef, Marks};
+
+/// From here on a lock time is a time and no height (BOLT 2, `cltv_expiry`).
+const LOCKTIME_THRESHOLD: u32 = 500_000_000;
+
+/// The outcome of all steps of an update: a thin layer over the state that was checked.
+#[derive(Debug, Clone)]
+pub(crate) struct UpdateDraft<'r> {
+    /// HTLCs that the monitor hears of for the first time.
+    pub(crate) added: BTreeMap<HtlcRef, &'r Htlc>,
+    /// Every HTLC that changes, as it will be.
+    pub(crate) marks: BTreeMap<HtlcRef, Marks>,
+    /// Our commitments, in order.
+    pub(crate) locals: Vec<&'r LocalCommitment>,
+    /// The peer's newest commitment, as it will be.
+    pub(crate) remote: UnsignedCommitment,
+    /// The peer's commitment before it, as it will be.
+    pub(crate) remote_previous: Option<UnsignedCommitment>,
+    /// The peer's commitments that become revoked.
+    pub(crate) revoked: BTreeSet<CommitmentNumber>,
+    /// The peer's secrets, if there are new ones.
+    pub(crate) secrets: Option<SecretStore>,
+    /// Preimages for received HTLCs.
+    pub(crate) preimages: BTreeMap<PaymentHash, PaymentPreimage>,
+    /// Closing transactions that we signed.
+    pub(crate) closing_txids: BTreeSet<Txid>,
+    /// Whether we fail the channel.
+    pub(crate) fail_channel: bool,
+    /// What our newest commitment will hold.
+    pub(crate) local_held: Held,
+    /// What the peer's newest commitment will hold.
+    pub(crate) remote_held: Held,
+}
+
+/// A commitment as far as both sides have the same.
+struct Next<'r> {
+    owner: Side,
+    number: CommitmentNumber,
+    balances: [AmountMsat; 2],
+    added: &'r [HtlcAdded],
+    removed: &'r [HtlcRemoved],
+}
+
+impl<'r> UpdateDraft<'r> {
+    /// Works out what an update changes, or says why it cannot be.
+    pub(crate) fn check(
+        state: &MonitorState,
+        index: &Index,
+        update: &'r MonitorUpdate,
+    ) -> Result<Self, MonitorError> {
+        let mut draft = Self {
+            added: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            locals: Vec::new(),
+            remote: state.remote.clone(),
+            remote_previous: state.remote_previous.clone(),
+            revoked: BTreeSet::new(),
+            secrets: None,
+            preimages: BTreeMap::new(),
+            closing_txids: BTreeSet::new(),
+            fail_channel: false,
+            local_held: index.local,
+            remote_held: index.remote,
+        };
+        for step in &update.steps {
+            draft.step(state, index, step)?;
+        }
+        Ok(draft)
+    }
+
+    fn step(
+        &mut self,
+        state: &MonitorState,
+        index: &Index,
+        step: &'r UpdateStep,
+    ) -> Result<(), MonitorError> {
+        match step {
+            UpdateStep::LocalCommitment(local) => self.local(state, local),
+            UpdateStep::RemoteCommitment(remote) => self.remote(state, remote),
+            UpdateStep::RemoteRevocation { number, secret } => {
+                self.revocation(index, *number, *secret)
+            }
+            UpdateStep::Fulfill { htlc_id, preimage } => {
+                let key = (HtlcDirection::Offered, *htlc_id);
+                let mut marks = self.marks_of(state, key)?;
+                self.show(state, key, &mut marks, *preimage)?;
+                self.marks.insert(key, marks);
+                Ok(())
+            }
+            UpdateStep::Preimage { preimage } => {
+                self.preimages.insert(preimage.payment_hash(), *preimage);
+                Ok(())
+            }
+            UpdateStep::MutualClose { txid } => {
+                self.closing_txids.insert(*txid);
+                Ok(())
+            }
+            UpdateStep::FailChannel => {
+                self.fail_channel = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn local(
+        &mut self,
+        state: &MonitorState,
+        local: &'r LocalCommitment,
+    ) -> Result<(), MonitorError> {
+        let newest = self.locals.last().map_or(state.local.commitment.number, |last| last.number);
+        follows(Side::Local, newest, local.number)?;
+        self.next(
+            state,
+            &Next {
+                owner: Side::Local,
+                number: local.number,
+                balances: [local.to_local_msat, local.to_remote_msat],
+                added: &local.added,
+                removed: &local.removed,
+            },
+        )?;
+        let htlcs = self.local_held.offered + self.local_held.received;
+        if local.htlc_signatures.len() > htlcs {
+            let signatures = local.htlc_signatures.len();
+            return Err(MonitorError::TooManySignatures { signatures, htlcs });
+        }
+        self.locals.push(local);
+        Ok(())
+    }
+
+    fn remote(
+        &mut self,
+        state: &MonitorState,
+        remote: &'r RemoteCommitment,
+    ) -> Result<(), MonitorError> {
+        follows(Side::Remote, self.remote.number, remote.number)?;
+        if let Some(previous) = &self.remote_previous {
+            return Err(MonitorError::NotRevoked { previous: previous.number });
+        }
+        self.next(
+            state,
+            &Next {
+                owner: Side::Remote,
+                number: remote.number,
+                balances: [remote.to_local_msat, remote.to_remote_msat],
+                added: &remote.added,
+                removed: &remote.removed,
+            },
+        )?;
+        let next = remote_of(remote);
+        self.remote_previous = Some(core::mem::replace(&mut self.remote, next));
+        Ok(())
+    }
+
+    fn revocation(
+        &mut self,
+        index: &Index,
+        number: CommitmentNumber,
+        secret: PerCommitmentSecret,
+    ) -> Result<(), MonitorError> {
+        let point = match &self.remote_previous {
+            Some(previous) if previous.number == number => previous.per_commitment_point,
+            other => {
+                let previous = other.as_ref().map(|previous| previous.number);
+                return Err(MonitorError::WrongRevocation { previous, got: number });
+            }
+        };
+        let mismatch = |source| MonitorError::SecretMismatch { number, source };
+        if point_of(&secret).map_err(mismatch)? != point {
+            return Err(MonitorError::WrongSecret { number });
+        }
+        let mut secrets = self.secrets.take().unwrap_or_else(|| index.secrets.clone());
+        secrets.insert(number.secret_index(), secret).map_err(mismatch)?;
+        self.secrets = Some(secrets);
+        self.remote_previous = None;
+        self.revoked.insert(number);
+        Ok(())
+    }
+
+    /// Moves HTLCs out of and into the next commitment of one side, and adds up what it is worth.
+    fn next(&mut self, state: &MonitorState, next: &Next<'r>) -> Result<(), MonitorError> {
+        let mut held = match next.owner {
+            Side::Local => self.local_held,
+            Side::Remote => self.remote_held,
+        };
+        for removed in next.removed {
+            self.remove(state, next, removed, &mut held)?;
+        }
+        for added in next.added {
+            self.add(state, next, added, &mut held)?;
+        }
+        for direction in [HtlcDirection::Offered, HtlcDirection::Received] {
+            if *held.count_mut(direction) > MAX_ACCEPTED_HTLCS {
+                return Err(MonitorError::TooManyHtlcs { owner: next.owner, direction });
+            }
+        }
+        let [to_local, to_remote] = next.balances;
+        if !adds_up(state.parameters.funding_amount, &[to_local.0, to_remote.0, held.amount_msat]) {
+            return Err(MonitorError::WrongBalance { owner: next.owner, number: next.number });
+        }
+        match next.owner {
+            Side::Local => self.local_held = held,
+            Side::Remote => self.remote_held = held,
+        }
+        Ok(())
+    }
+
+    fn remove(
+        &mut self,
+        state: &MonitorState,
+        next: &Next<'r>,
+        removed: &HtlcRemoved,
+        held: &mut Held,
+    ) -> Result<(), MonitorError> {
+        let key @ (direction, htlc_id) = (removed.direction, removed.htlc_id);
+        let mut marks = self.marks_of(state, key)?;
+        match marks.spell_mut(next.owner) {
+            Some(spell) if spell.until.is_none() => spell.until = Some(next.number),
+            Some(_) | None => {
+                return Err(MonitorError::HtlcAbsent { owner: next.owner, direction, htlc_id });
+            }
+        }
+        if *marks.removal.get_or_insert(removed.reason) != removed.reason {
+            return Err(MonitorError::OtherReason { direction, htlc_id });
+        }
+        match removed.reason {
+            RemovalReason::Fulfilled { preimage } => {
+                self.show(state, key, &mut marks, preimage)?;
+            }
+            RemovalReason::Failed { .. } => {}
+        }
+        *held.count_mut(direction) -= 1;
+        held.amount_msat -= self.facts_of(state, key)?.amount_msat.0;
+        self.marks.insert(key, marks);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        state: &MonitorState,
+        next: &Next<'r>,
+        added: &'r HtlcAdded,
+        held: &mut Held,
+    ) -> Result<(), MonitorError> {
+        let key @ (direction, htlc_id) = added.id();
+        let present = MonitorError::HtlcPresent { direction, htlc_id };
+        let (amount, mut marks) = match added {
+            HtlcAdded::New(htlc) => {
+                if state.htlcs.contains_key(&key) || self.marks.contains_key(&key) {
+                    return Err(present);
+                }
+                check_new(htlc)?;
+                self.added.insert(key, htlc);
+                (htlc.amount_msat, Marks::NONE)
+            }
+            HtlcAdded::Known { .. } => {
+                let marks = self.marks_of(state, key)?;
+                (self.facts_of(state, key)?.amount_msat, marks)
+            }
+        };
+        // What was removed on one side never enters the other: it could rise from the dead.
+        if marks.removal.is_some() || marks.spell_mut(next.owner).is_some() {
+            return Err(present);
+        }
+        *marks.spell_mut(next.owner) = Some(Spell { from: next.number, until: None });
+        *held.count_mut(direction) += 1;
+        held.amount_msat = held
+            .amount_msat
+            .checked_add(amount.0)
+            .ok_or(MonitorError::WrongBalance { owner: next.owner, number: next.number })?;
+        self.marks.insert(key, marks);
+        Ok(())
+    }
+
+    /// Takes in that a message showed the preimage of this very HTLC.
+    ///
+    /// Of a received HTLC it was we who showed it, so its output may be claimed with it.
+    fn show(
+        &mut self,
+        state: &MonitorState,
+        (direction, htlc_id): HtlcRef,
+        marks: &mut Marks,
+        preimage: PaymentPreimage,
+    ) -> Result<(), MonitorError> {
+        let hash = self.facts_of(state, (direction, htlc_id))?.payment_hash;
+        if preimage.payment_hash() != hash {
+            return Err(MonitorError::WrongPreimage { direction, htlc_id });
+        }
+        marks.show(preimage, FulfilledHow::Message);
+        match direction {
+            HtlcDirection::Received => {
+                self.preimages.insert(hash, preimage);
+            }
+            HtlcDirection::Offered => {}
+        }
+        Ok(())
+    }
+
+    fn marks_of(&self, state: &MonitorState, key: HtlcRef) -> Result<Marks, MonitorError> {
+        let drafted = self.marks.get(&key).copied();
+        drafted.or_else(|| state.htlcs.get(&key).map(Marks::of)).ok_or_else(|| unknown(key))
+    }
+
+    fn facts_of<'a>(
+        &'a self,
+        state: &'a MonitorState,
+        key: HtlcRef,
+    ) -> Result<&'a Htlc, MonitorError> {
+        let known = state.htlcs.get(&key).map(|known| &known.htlc);
+        known.or_else(|| self.added.get(&key).copied()).ok_or_else(|| unknown(key))
+    }
+}
+
+/// Says whether amounts in millisatoshi add up to the funding amount.
+pub(crate) fn adds_up(funding: Amount, parts_msat: &[u64]) -> bool {
+    let sum = parts_msat.iter().try_fold(0u64, |sum, part| sum.checked_add(*part));
+    sum.map(AmountMsat) == AmountMsat::from_sat(funding)
+}
+
+/// Returns our commitment without the difference that brought it.
+pub(crate) fn local_of(local: &LocalCommitment) -> SignedCommitment {
+    SignedCommitment {
+        commitment: UnsignedCommitment {
+            number: local.number,
+            per_commitment_point: local.per_commitment_point,
+            feerate_per_kw: local.feerate_per_kw,
+            to_local_msat: local.to_local_msat,
+            to_remote_msat: local.to_remote_msat,
+        },
+        signature: local.signature,
+        htlc_signatures: local.htlc_signatures.clone(),
+    }
+}
+
+/// Returns a commitment of the peer without the difference that brought it.
+pub(crate) fn remote_of(remote: &RemoteCommitment) -> UnsignedCommitment {
+    UnsignedCommitment {
+        number: remote.number,
+        per_commitment_point: remote.per_commitment_point,
+        feerate_per_kw: remote.feerate_per_kw,
+        to_local_msat: remote.to_local_msat,
+        to_remote_msat: remote.to_remote_msat,
+    }
+}
+
+/// Refuses an HTLC that contradicts itself.
+pub(crate) fn check_new(htlc: &Htlc) -> Result<(), MonitorError> {
+    let (direction, htlc_id) = (htlc.direction, htlc.htlc_id);
+    match (direction, &htlc.origin) {
+        (HtlcDirection::Offered, HtlcOrigin::Payment(_) | HtlcOrigin::Forward(_))
+        | (HtlcDirection::Received, HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }) => {}
+        (HtlcDirection::Offered, HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. })
+        | (HtlcDirection::Received, HtlcOrigin::Payment(_) | HtlcOrigin::Forward(_)) => {
+            return Err(MonitorError::WrongOrigin { direction, htlc_id });
+        }
+    }
+    if htlc.cltv_expiry.0 >= LOCKTIME_THRESHOLD {
+        return Err(MonitorError::ExpiryIsNoHeight { direction, htlc_id });
+    }
+    Ok(())
+}
+
+fn follows(
+    owner: Side,
+    latest: CommitmentNumber,
+    got: CommitmentNumber,
+) -> Result<(), MonitorError> {
+    if latest.next() == Some(got) {
+        Ok(())
+    } else {
+        Err(MonitorError::WrongCommitmentNumber { owner, latest, got })
+    }
+}
+
+fn unknown((direction, htlc_id): HtlcRef) -> MonitorError {
+    MonitorError::UnknownHtlc { direction, htlc_id }
+}
