@@ -116,6 +116,30 @@ fn no_output_is_ever_dust() {
 }
 
 #[test]
+fn a_destination_is_paid_by_one_transaction_and_asked_for_only_when_the_last_is_used() {
+    let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, 5, &[20_000, 30_000]);
+    let mut node = Node::new(&mut world, &[50_000, 60_000]);
+    let mut claims = Claims::new();
+    let delayed = world.delayed_requests();
+    let anchor = delayed.iter().find(|request| request.amount == Amount::from_sat(330)).unwrap();
+    claims.replace(anchor.channel_id, vec![anchor.clone()]);
+    for _ in 0..3 {
+        node.transactions(&mut claims, LATE);
+    }
+    assert_eq!(node.coins.destinations, 1, "the anchor waits and the destination with it");
+
+    claims.replace(anchor.channel_id, [world.second_stage_requests(), delayed].concat());
+
+    let transactions = node.transactions(&mut claims, LATE);
+    let mut paid: Vec<_> =
+        transactions.iter().filter_map(|it| it.output.last()).map(|it| &it.script_pubkey).collect();
+    paid.sort_unstable();
+    paid.dedup();
+    assert_eq!(paid.len(), 3, "two changes and a sweep");
+    assert_eq!(node.coins.destinations, 3);
+}
+
+#[test]
 fn more_sweeps_than_one_transaction_takes_make_two() {
     let mut world = World::new(CommitmentFormat::StaticRemoteKey, 5, &[]);
     let request = world.their_commitment_requests().remove(0);

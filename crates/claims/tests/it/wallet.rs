@@ -155,6 +155,7 @@ impl CoinSource for TestCoins {
         if !self.signs {
             return Err(ChainError::new(ChainErrorKind::NotFound, "no such coin"));
         }
+        assert!(transaction.input[input].witness.is_empty(), "it is the wallet's to fill in");
         let sighash = SighashCache::new(&*transaction)
             .p2wpkh_signature_hash(input, &coin.script_pubkey, coin.amount, EcdsaSighashType::All)
             .unwrap();
