@@ -1,1 +1,17 @@
-//! The shell that drives the machines in the one order: check, append, commit, sync, release, act, acknowledge.
+#![doc = include_str!("../README.md")]
+
+mod channels;
+mod driver;
+mod engine;
+mod error;
+mod follow;
+mod handled;
+mod logs;
+mod order;
+mod ports;
+mod start;
+
+pub use driver::Driver;
+pub use engine::Engine;
+pub use error::EngineError;
+pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};

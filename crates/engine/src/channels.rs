@@ -1,0 +1,289 @@
+//! [`Channels`]: every channel, as a card or as a monitor in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use lastword_chain::WatchIndex;
+use lastword_monitor::Monitor;
+use lastword_ports::{Ledger, LedgerState, Ledgers, Lsn, Store, Stream};
+use lastword_types::{
+    BlockHeight, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord, PaymentId,
+};
+use lastword_wire as wire;
+
+use crate::error::EngineError;
+
+/// One channel.
+#[derive(Debug)]
+enum Slot {
+    /// Open and quiet: its monitor is read on first need.
+    Cold,
+    /// Its monitor is in memory.
+    Warm(Box<Warm>),
+    /// Its bytes are damaged and set apart.
+    Damaged,
+}
+
+/// A monitor in memory, and how far its log has grown since its last snapshot.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    pub(crate) monitor: Monitor,
+    pub(crate) last: Lsn,
+    pub(crate) records_since_snapshot: u32,
+}
+
+/// Every channel, with the indexes that spare a visit to each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    slots: BTreeMap<ChannelId, Slot>,
+    /// Who is concerned by a spend or a height.
+    pub(crate) index: WatchIndex,
+    /// Up to which block each channel has seen the chain, for reorgs.
+    synced: BTreeMap<BlockHeight, BTreeSet<ChannelId>>,
+    synced_to: BTreeMap<ChannelId, BlockHeight>,
+    /// The offered HTLCs of each payment whose outcome is not durably told.
+    undelivered: BTreeMap<PaymentId, BTreeSet<HtlcKey>>,
+    /// The channels whose funding output is spent, or which we decided to fail.
+    closed: BTreeSet<ChannelId>,
+    /// The channels that hold an undelivered HTLC.
+    untold: BTreeSet<ChannelId>,
+}
+
+impl Channels {
+    pub(crate) fn contains(&self, channel_id: ChannelId) -> bool {
+        self.slots.contains_key(&channel_id)
+    }
+
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Damaged)).map(|(id, _)| *id)
+    }
+
+    /// Takes in the card of a channel whose monitor is not in memory.
+    pub(crate) fn insert_card(&mut self, card: &Card) {
+        self.slots.insert(card.channel_id, Slot::Cold);
+        self.follow(card);
+    }
+
+    pub(crate) fn insert(&mut self, channel_id: ChannelId, warm: Warm) {
+        let card = warm.monitor.card();
+        self.slots.insert(channel_id, Slot::Warm(Box::new(warm)));
+        self.follow(&card);
+        self.count_undelivered(channel_id);
+    }
+
+    /// Brings the indexes up to a card.
+    pub(crate) fn follow(&mut self, card: &Card) {
+        self.index.set(card.channel_id, &card.watched, card.next_deadline);
+        if card.is_closed {
+            self.closed.insert(card.channel_id);
+        } else {
+            self.closed.remove(&card.channel_id);
+        }
+        let height = card.synced_to.height;
+        if let Some(before) = self.synced_to.insert(card.channel_id, height)
+            && let Some(channels) = self.synced.get_mut(&before)
+        {
+            channels.remove(&card.channel_id);
+            if channels.is_empty() {
+                self.synced.remove(&before);
+            }
+        }
+        self.synced.entry(height).or_default().insert(card.channel_id);
+    }
+
+    /// Returns the sound channels that have seen a block above `height`.
+    pub(crate) fn synced_above(&self, height: BlockHeight) -> Vec<ChannelId> {
+        let above = self.synced.range(height.plus(1)..).flat_map(|(_, channels)| channels);
+        above.copied().filter(|id| !matches!(self.slots.get(id), Some(Slot::Damaged))).collect()
+    }
+
+    /// Returns a monitor that is in memory.
+    pub(crate) fn get(&self, channel_id: ChannelId) -> Result<&Warm, EngineError> {
+        match self.slots.get(&channel_id) {
+            Some(Slot::Warm(warm)) => Ok(warm),
+            Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
+            Some(Slot::Cold) | None => Err(EngineError::UnknownChannel(channel_id)),
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, channel_id: ChannelId) -> Result<&mut Warm, EngineError> {
+        match self.slots.get_mut(&channel_id) {
+            Some(Slot::Warm(warm)) => Ok(warm),
+            Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
+            Some(Slot::Cold) | None => Err(EngineError::UnknownChannel(channel_id)),
+        }
+    }
+
+    /// Reads a monitor from its store if it is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Damaged`] and its causes: the channel is set apart, the others go on.
+    pub(crate) fn warm(
+        &mut self,
+        channel_id: ChannelId,
+        store: &dyn Store,
+    ) -> Result<(), EngineError> {
+        match self.slots.get(&channel_id) {
+            Some(Slot::Warm(_)) => Ok(()),
+            Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
+            None => Err(EngineError::UnknownChannel(channel_id)),
+            Some(Slot::Cold) => match load(channel_id, store) {
+                Ok(warm) => {
+                    self.insert(channel_id, warm);
+                    Ok(())
+                }
+                Err(error) => {
+                    tracing::error!(%channel_id, %error, "a channel is set apart");
+                    self.slots.insert(channel_id, Slot::Damaged);
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    /// Returns the payment or forward that an HTLC of a warm monitor is for.
+    pub(crate) fn origin(&self, key: HtlcKey) -> Option<&HtlcOrigin> {
+        let warm = self.get(key.channel_id).ok()?;
+        warm.monitor
+            .state()
+            .htlcs
+            .get(&(key.direction, key.htlc_id))
+            .map(|state| &state.htlc.origin)
+    }
+
+    /// Brings the index of undelivered HTLCs up to date with one HTLC.
+    pub(crate) fn recount(&mut self, key: HtlcKey) {
+        let Ok(warm) = self.get(key.channel_id) else { return };
+        let Some(state) = warm.monitor.state().htlcs.get(&(key.direction, key.htlc_id)) else {
+            return;
+        };
+        let HtlcOrigin::Payment(origin) = &state.htlc.origin else { return };
+        let (payment_id, is_delivered) = (origin.payment_id, state.delivered.is_some());
+        if !is_delivered {
+            self.undelivered.entry(payment_id).or_default().insert(key);
+            self.untold.insert(key.channel_id);
+            return;
+        }
+        if let Some(keys) = self.undelivered.get_mut(&payment_id) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.undelivered.remove(&payment_id);
+            }
+        }
+        let mut is_untold = false;
+        if let Ok(warm) = self.get(key.channel_id) {
+            warm.monitor.for_each_undelivered(&mut |_| is_untold = true);
+        }
+        if !is_untold {
+            self.untold.remove(&key.channel_id);
+        }
+    }
+
+    fn count_undelivered(&mut self, channel_id: ChannelId) {
+        let mut found = Vec::new();
+        if let Ok(warm) = self.get(channel_id) {
+            warm.monitor.for_each_undelivered(&mut |entry: LedgerEntry<'_>| found.push(entry.key));
+        }
+        if !found.is_empty() {
+            self.untold.insert(channel_id);
+        }
+        for key in found {
+            self.recount(key);
+        }
+    }
+
+    /// Says whether some ledger holds an undelivered entry of a payment (the ledgers' half of R8).
+    pub(crate) fn owes(&self, payment_id: PaymentId) -> bool {
+        self.undelivered.contains_key(&payment_id)
+    }
+
+    /// Returns the channels of all parts of a payment's undelivered entries in memory.
+    pub(crate) fn channels_of(&self, payment_id: PaymentId) -> BTreeSet<ChannelId> {
+        let keys = self.undelivered.get(&payment_id).into_iter().flatten();
+        keys.flat_map(|key| self.part_channels(*key)).collect()
+    }
+
+    /// Returns the channels of all parts of the payments with an undelivered entry in memory.
+    pub(crate) fn channels_of_undelivered(&self) -> BTreeSet<ChannelId> {
+        let keys = self.undelivered.values().flatten();
+        keys.flat_map(|key| self.part_channels(*key)).collect()
+    }
+
+    /// Returns the channels of all parts of the attempt that an HTLC belongs to.
+    pub(crate) fn part_channels(&self, key: HtlcKey) -> Vec<ChannelId> {
+        match self.origin(key) {
+            Some(HtlcOrigin::Payment(origin)) => origin.part_channels.clone(),
+            Some(HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. })
+            | None => Vec::new(),
+        }
+    }
+}
+
+impl Ledgers for Channels {
+    fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_> {
+        match self.slots.get(&channel_id) {
+            Some(Slot::Warm(warm)) => LedgerState::Present(&warm.monitor),
+            Some(Slot::Damaged) => LedgerState::Damaged,
+            // The driver warms every channel that a plan can name, so a cold one is not asked for.
+            Some(Slot::Cold) | None => LedgerState::Missing,
+        }
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger)) {
+        for channel_id in &self.untold {
+            if let Ok(warm) = self.get(*channel_id) {
+                visit(&warm.monitor);
+            }
+        }
+    }
+
+    fn is_closed(&self, channel_id: ChannelId) -> bool {
+        self.closed.contains(&channel_id)
+    }
+}
+
+/// Folds a channel from its snapshot and the records behind it.
+fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
+    let stream = Stream::Channel(channel_id);
+    let bytes = |source| EngineError::Bytes { what: "a channel", source };
+    let refused = |source| EngineError::Monitor { channel_id, source };
+    let mut after = None;
+    let mut monitor = None;
+    if let Some(snapshot) = store.latest(stream)? {
+        let state = wire::decode_monitor_state(&snapshot.body).map_err(bytes)?;
+        monitor = Some(Monitor::restore(state).map_err(refused)?);
+        after = Some(snapshot.at);
+    }
+    let mut last = after;
+    let mut records_since_snapshot = 0;
+    let mut failure = None;
+    store.replay(stream, after, &mut |lsn, body| {
+        let step = wire::decode_monitor_record(body).map_err(bytes).and_then(|record| {
+            match (&mut monitor, record) {
+                (None, MonitorRecord::Created(new)) => {
+                    monitor = Some(Monitor::create(*new).map_err(refused)?);
+                }
+                (None, _) => return Err(EngineError::UnknownChannel(channel_id)),
+                (Some(monitor), record) => {
+                    monitor.apply(&record).map_err(refused)?;
+                }
+            }
+            Ok(())
+        });
+        last = Some(lsn);
+        records_since_snapshot += 1;
+        match step {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    match (failure, monitor, last) {
+        (None, Some(monitor), Some(last)) => Ok(Warm { monitor, last, records_since_snapshot }),
+        (Some(error), _, _) => Err(error),
+        (None, _, _) => Err(EngineError::UnknownChannel(channel_id)),
+    }
+}

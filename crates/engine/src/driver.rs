@@ -1,0 +1,358 @@
+//! [`Driver`]: the synchronous core that owns the machines and takes every input through the one
+//! order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastword_chain::Tracker;
+use lastword_claims::Claims;
+use lastword_monitor::Monitor;
+use lastword_payments::{Outbox, PaymentError, Payments};
+use lastword_ports::{
+    BlockSource, Broadcaster, ChannelBook, ChannelSigner, CoinSource, FeeSource, ForwardBook, Lsn,
+    PaymentBook, PaymentView, Stream,
+};
+use lastword_reload::{Action, Plan, Planned, Scope, View, plan};
+use lastword_types::{
+    BlockRef, BookEntry, ChannelId, Event, EventKey, Htlc, HtlcAdded, HtlcDirection, Intent,
+    MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentRecord, UpdateStep,
+};
+
+use crate::channels::Channels;
+use crate::error::EngineError;
+use crate::handled::WithHandled;
+use crate::logs::Logs;
+use crate::order::{Batch, Entry};
+use crate::ports::Boundary;
+
+/// The synchronous core of the engine.
+///
+/// # Shape
+///
+/// Single-threaded: each call takes its input through the whole order (check, append, commit, sync,
+/// release, act, acknowledge) before it returns. [`Engine`](crate::Engine) puts it on a thread.
+///
+/// # Crash safety
+///
+/// May be dropped, or its process killed, at any instruction. [`Driver::start`] on the same stores
+/// goes on from what survived: the payment book's log may come back at any older age, or empty.
+pub struct Driver {
+    pub(crate) logs: Logs,
+    pub(crate) channels: Channels,
+    pub(crate) payments: Payments,
+    pub(crate) outbox: Outbox,
+    pub(crate) claims: Claims,
+    pub(crate) tracker: Tracker,
+    pub(crate) source: Box<dyn BlockSource>,
+    pub(crate) broadcaster: Box<dyn Broadcaster>,
+    pub(crate) signer: Box<dyn ChannelSigner>,
+    pub(crate) coins: Box<dyn CoinSource>,
+    pub(crate) fees: Box<dyn FeeSource>,
+    pub(crate) forwards: Box<dyn ForwardBook + Send>,
+    pub(crate) channel_book: Box<dyn ChannelBook + Send>,
+    pub(crate) advice: Vec<Planned>,
+    pub(crate) books_end: Option<Lsn>,
+    pub(crate) book_records_since_snapshot: u32,
+}
+
+impl core::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Driver").field("tip", &self.tip()).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Begins to watch a channel, born at the present [`tip`](Self::tip).
+    ///
+    /// # Crash safety
+    ///
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NotAtTip`] if a block came in between: the caller tries again with the new
+    /// tip. [`EngineError::ChannelExists`], a refusal of the monitor, a failure of the store.
+    /// Nothing was changed.
+    pub fn open_channel(&mut self, new: NewChannel) -> Result<(), EngineError> {
+        if new.birth != self.tip() {
+            return Err(EngineError::NotAtTip(self.tip()));
+        }
+        let channel_id = new.parameters.channel_id;
+        let record = MonitorRecord::Created(Box::new(new));
+        // The first channel makes the tip durable: from it on every block has to be seen.
+        let tip = Some(self.tracker.chain_tip());
+        self.submit(Batch { entries: vec![Entry::Monitor(channel_id, record)], tip })
+    }
+
+    /// Applies updates of channels; several of one channel in their order.
+    ///
+    /// # Crash safety
+    ///
+    /// Durable when it returns `Ok`: that is the permission for the next message to the peer.
+    ///
+    /// # Errors
+    ///
+    /// A refusal names its channel; of the same channel, updates before the refused one stay.
+    pub fn update(&mut self, updates: Vec<MonitorUpdate>) -> Result<(), EngineError> {
+        let entries = updates
+            .into_iter()
+            .map(|update| Entry::Monitor(update.channel_id, MonitorRecord::Update(update)))
+            .collect();
+        self.submit(Batch { entries, tip: None })
+    }
+
+    /// Starts a payment: the intent first, then the updates that hold its HTLCs, as one append.
+    ///
+    /// # Shape
+    ///
+    /// One update for each channel of the intent; together they add every part's HTLC as
+    /// [`Intent::htlc`] says it, in a `RemoteCommitment`.
+    ///
+    /// # Crash safety
+    ///
+    /// The HTLCs may leave this node when it returns `Ok`. After a crash before that, the parts
+    /// that did not become durable count as never sent (rule R2).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::PaymentIdBusy`] until the id's outcome is durably told (rule R8);
+    /// [`EngineError::PartWithoutUpdate`], [`EngineError::SeveralUpdates`], and refusals of the book
+    /// or a monitor: nothing was written. After a failure of the store the payment may exist; then
+    /// its failure is told.
+    pub fn send_payment(
+        &mut self,
+        intent: Intent,
+        updates: Vec<MonitorUpdate>,
+    ) -> Result<(), EngineError> {
+        let payment_id = intent.payment_id;
+        if self.channels.owes(payment_id) || self.payments.check_free(payment_id).is_err() {
+            return Err(EngineError::PaymentIdBusy(payment_id));
+        }
+        check_parts(&intent, &updates)?;
+        let mut entries = vec![Entry::Payment(PaymentRecord::Intent(intent))];
+        entries.extend(
+            updates
+                .into_iter()
+                .map(|update| Entry::Monitor(update.channel_id, MonitorRecord::Update(update))),
+        );
+        let result = self.submit(Batch { entries, tip: None });
+        if result.is_err() && self.payments.payment(payment_id).is_some() {
+            // The intent is in the book and its HTLCs are not in the ledgers: they were never sent.
+            self.replan(payment_id)?;
+        }
+        result
+    }
+
+    /// Gives a payment up: nothing more is tried. HTLCs that left are waited for.
+    ///
+    /// # Errors
+    ///
+    /// A refusal of the book, a failure of the store.
+    pub fn abandon_payment(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
+        let Some(view) = self.payments.payment(payment_id) else {
+            return Err(EngineError::Payment(PaymentError::UnknownPayment { payment_id }));
+        };
+        let generation = view.intent.generation;
+        let record = PaymentRecord::Abandoned { payment_id, generation };
+        self.submit(Batch { entries: vec![Entry::Payment(record)], tip: None })?;
+        self.replan(payment_id)
+    }
+
+    /// Returns what the book knows of a payment.
+    pub fn payment(&self, payment_id: PaymentId) -> Option<PaymentView<'_>> {
+        self.payments.payment(payment_id)
+    }
+
+    /// Returns everything that the book remembers of a payment.
+    pub fn book_entry(&self, payment_id: PaymentId) -> Option<BookEntry> {
+        self.payments.state().payments.get(&payment_id).cloned()
+    }
+
+    /// Says whether some part of a payment waits for its release.
+    pub fn owes(&self, payment_id: PaymentId) -> bool {
+        self.channels.owes(payment_id)
+    }
+
+    /// Returns the monitor of a channel, reading it if it is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::UnknownChannel`], [`EngineError::Damaged`] or what damaged it.
+    pub fn monitor(&mut self, channel_id: ChannelId) -> Result<&Monitor, EngineError> {
+        self.warm(channel_id)?;
+        Ok(&self.channels.get(channel_id)?.monitor)
+    }
+
+    /// Returns the channels whose bytes are damaged; each is set apart and the others go on.
+    pub fn damaged(&self) -> Vec<ChannelId> {
+        self.channels.damaged().collect()
+    }
+
+    /// Returns the best block that was followed.
+    pub fn tip(&self) -> BlockRef {
+        self.tracker.tip()
+    }
+
+    /// Takes the advice for the node out: forwards to settle, channels to close, payments that wait
+    /// for a missing monitor.
+    pub fn take_advice(&mut self) -> Vec<Planned> {
+        core::mem::take(&mut self.advice)
+    }
+
+    /// Returns what a plan over everything says now, without doing it.
+    pub fn explain(&mut self) -> Plan {
+        self.warm_for(&Scope::All);
+        self.plan(&Scope::All)
+    }
+
+    /// Returns the next event to tell, if one may be told.
+    ///
+    /// Events of one payment come one at a time: the next after
+    /// [`event_returned`](Self::event_returned).
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.outbox.next()
+    }
+
+    /// Says whether nothing is queued and nothing is being handled.
+    pub fn is_idle(&self) -> bool {
+        self.outbox.is_idle()
+    }
+
+    /// Takes note that the user's handler returned from an event.
+    ///
+    /// With one log the handled event and the releases that follow from it are one append.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store; the event will be told again.
+    pub fn event_returned(&mut self, event: &Event, is_handled: bool) -> Result<(), EngineError> {
+        self.logs.observe(Boundary::HandlerReturn);
+        if !is_handled {
+            self.outbox.failed(event);
+            return Ok(());
+        }
+        let Some(key) = event.key() else {
+            self.outbox.handled(event);
+            return Ok(());
+        };
+        let record = PaymentRecord::Handled { key };
+        if self.payments.check(&record).is_err() {
+            // A restored book may have made the event pointless while the handler ran.
+            self.outbox.handled(event);
+            return self.replan(key.payment_id);
+        }
+        let mut entries = vec![Entry::Payment(record)];
+        entries.extend(self.releases_after(key));
+        match self.write(Batch { entries, tip: None }) {
+            Ok(gated) => {
+                self.outbox.handled(event);
+                self.settle(gated, None)?;
+                self.replan(key.payment_id)
+            }
+            Err(error) => {
+                self.outbox.failed(event);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the releases that become due once an event counts as handled.
+    fn releases_after(&self, key: EventKey) -> Vec<Entry> {
+        let book = WithHandled { book: &self.payments, key };
+        let scope = Scope::Changed {
+            payments: BTreeSet::from([key.payment_id]),
+            forwards: BTreeSet::new(),
+        };
+        let view = View {
+            ledgers: &self.channels,
+            payments: &book,
+            forwards: &*self.forwards,
+            channels: &*self.channel_book,
+        };
+        plan(&scope, &view)
+            .actions
+            .into_iter()
+            .filter_map(|planned| {
+                let Action::Release(release) = planned.action else { return None };
+                let record = MonitorRecord::Release(release);
+                Some(Entry::Monitor(release.htlc.channel_id, record))
+            })
+            .collect()
+    }
+
+    fn replan(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
+        let gated = self.write(Batch::default())?;
+        let scope =
+            Scope::Changed { payments: BTreeSet::from([payment_id]), forwards: BTreeSet::new() };
+        self.settle(gated, Some(scope))
+    }
+
+    pub(crate) fn warm(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
+        let stream = Stream::Channel(channel_id);
+        self.channels.warm(channel_id, self.logs.store(stream))
+    }
+
+    /// Reads every monitor that a plan over `scope` may ask for. One that cannot be read is set
+    /// apart, and the plan makes its payments wait.
+    pub(crate) fn warm_for(&mut self, scope: &Scope) {
+        let mut wanted = BTreeSet::new();
+        match scope {
+            Scope::All => {
+                self.payments.for_each_pending(&mut |view| wanted.extend(channels_of(view)));
+                wanted.extend(self.channels.channels_of_undelivered());
+            }
+            Scope::Changed { payments, forwards: _ } => {
+                for payment_id in payments {
+                    if let Some(view) = self.payments.payment(*payment_id) {
+                        wanted.extend(channels_of(view));
+                    }
+                    wanted.extend(self.channels.channels_of(*payment_id));
+                }
+            }
+        }
+        for channel_id in wanted {
+            if let Err(error) = self.warm(channel_id) {
+                tracing::warn!(%channel_id, %error, "a channel that a payment needs is not there");
+            }
+        }
+    }
+
+    pub(crate) fn refresh_claims(&mut self, channel_id: ChannelId) {
+        if let Ok(warm) = self.channels.get(channel_id) {
+            self.claims.replace(channel_id, warm.monitor.claim_requests());
+        }
+    }
+}
+
+fn channels_of(view: PaymentView<'_>) -> impl Iterator<Item = ChannelId> {
+    view.intent.parts.iter().map(|part| part.channel_id)
+}
+
+/// Checks that every part of an intent is added by exactly the update of its channel.
+fn check_parts(intent: &Intent, updates: &[MonitorUpdate]) -> Result<(), EngineError> {
+    let mut added: BTreeMap<ChannelId, Vec<&Htlc>> = BTreeMap::new();
+    for update in updates {
+        let htlcs = update.steps.iter().flat_map(offered_htlcs).collect();
+        if added.insert(update.channel_id, htlcs).is_some() {
+            return Err(EngineError::SeveralUpdates(update.channel_id));
+        }
+    }
+    for (index, part) in intent.parts.iter().enumerate() {
+        // The book refuses more parts than an index can say.
+        let index = PartIndex(u16::try_from(index).unwrap_or(u16::MAX));
+        let wanted = intent.htlc(index);
+        let htlcs = added.get(&part.channel_id).map_or(&[][..], Vec::as_slice);
+        if !htlcs.iter().any(|htlc| Some(*htlc) == wanted.as_ref()) {
+            return Err(EngineError::PartWithoutUpdate(index));
+        }
+    }
+    Ok(())
+}
+
+fn offered_htlcs(step: &UpdateStep) -> Vec<&Htlc> {
+    let UpdateStep::RemoteCommitment(commitment) = step else { return Vec::new() };
+    let new = commitment.added.iter().filter_map(|added| match added {
+        HtlcAdded::New(htlc) => Some(htlc),
+        HtlcAdded::Known { .. } => None,
+    });
+    new.filter(|htlc| htlc.direction == HtlcDirection::Offered).collect()
+}

@@ -1,0 +1,298 @@
+//! [`Engine`]: the driver on a thread of its own, the user's handler on another, tokio between.
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use lastword_ports::EventHandler;
+use lastword_types::{BlockRef, Event, Intent, MonitorState, MonitorUpdate, NewChannel, PaymentId};
+use lastword_types::{BookEntry, ChannelId};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::driver::Driver;
+use crate::error::EngineError;
+use crate::ports::Ports;
+
+/// Calls that may wait for the driver before a caller has to.
+const CALLS_QUEUED_MAX: usize = 1024;
+
+/// How long an event waits that the handler could not handle.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+type Call = Box<dyn FnOnce(&mut Driver) + Send>;
+
+/// What the driver's thread is asked to do.
+enum Command {
+    Call(Call),
+    /// The handler returned from an event.
+    Handled(Event),
+    /// The handler failed; it is free for other events while this one waits.
+    HandlerFree,
+    /// A failed event has waited long enough.
+    Failed(Event),
+    /// Answer once nothing is queued and nothing is being handled.
+    WhenIdle(oneshot::Sender<()>),
+}
+
+/// A handle to a running engine; clones share it, and the last one to go stops it.
+///
+/// # Shape
+///
+/// Stores and chain adapters block, so the [`Driver`] has a thread of its own, and so has the
+/// user's [`EventHandler`]: it may be slow, fail or never return, and nothing else stops.
+///
+/// # Crash safety
+///
+/// As [`Driver`]'s: what a call returned `Ok` for is durable. Dropping the handle, or a call's
+/// future, loses nothing that was durable.
+#[derive(Clone)]
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts a driver on its stores and tells `handler` what has to be told.
+    ///
+    /// # Errors
+    ///
+    /// What [`Driver::start`] says.
+    pub async fn start(ports: Ports, handler: Box<dyn EventHandler>) -> Result<Self, EngineError> {
+        let (commands, inbox) = mpsc::channel(CALLS_QUEUED_MAX);
+        let (started, result) = oneshot::channel();
+        // The threads hold weak handles, so that they end when the last engine handle is dropped.
+        let weak = commands.downgrade();
+        let runtime = Handle::current();
+        spawn("lastword-driver", move || match Driver::start(ports) {
+            Ok(driver) => {
+                let (events, queue) = std::sync::mpsc::sync_channel(1);
+                spawn("lastword-handler", move || {
+                    handle_events(handler, &queue, &weak, &runtime);
+                });
+                if started.send(Ok(())).is_ok() {
+                    drive(driver, inbox, &events);
+                }
+            }
+            Err(error) => {
+                // Nobody waits any more if the caller dropped the future.
+                drop(started.send(Err(error)));
+            }
+        });
+        result.await.map_err(|_| EngineError::Stopped)??;
+        Ok(Self { commands })
+    }
+
+    /// Runs a closure with the driver, between two other calls.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Stopped`] if the driver's thread is gone.
+    pub async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Driver) -> R + Send + 'static,
+    ) -> Result<R, EngineError> {
+        let (answer, result) = oneshot::channel();
+        let call: Call = Box::new(move |driver| {
+            // A caller that went away does not need its answer.
+            drop(answer.send(call(driver)));
+        });
+        self.send(Command::Call(call)).await?;
+        result.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// See [`Driver::open_channel`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn open_channel(&self, new: NewChannel) -> Result<(), EngineError> {
+        self.call(move |driver| driver.open_channel(new)).await?
+    }
+
+    /// See [`Driver::update`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn update(&self, updates: Vec<MonitorUpdate>) -> Result<(), EngineError> {
+        self.call(move |driver| driver.update(updates)).await?
+    }
+
+    /// See [`Driver::send_payment`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn send_payment(
+        &self,
+        intent: Intent,
+        updates: Vec<MonitorUpdate>,
+    ) -> Result<(), EngineError> {
+        self.call(move |driver| driver.send_payment(intent, updates)).await?
+    }
+
+    /// See [`Driver::abandon_payment`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn abandon_payment(&self, payment_id: PaymentId) -> Result<(), EngineError> {
+        self.call(move |driver| driver.abandon_payment(payment_id)).await?
+    }
+
+    /// See [`Driver::poll_chain`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn poll_chain(&self) -> Result<BlockRef, EngineError> {
+        self.call(Driver::poll_chain).await?
+    }
+
+    /// Polls the chain every `interval` until the engine stops; a failure is said and tried again.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Stopped`], when the engine did.
+    pub async fn follow_chain(&self, interval: Duration) -> Result<(), EngineError> {
+        loop {
+            match self.poll_chain().await {
+                Ok(_) => {}
+                Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+                Err(error) => tracing::warn!(%error, "the chain could not be followed"),
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    /// Returns what the monitor of a channel remembers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::monitor`], and [`EngineError::Stopped`].
+    pub async fn monitor_state(&self, channel_id: ChannelId) -> Result<MonitorState, EngineError> {
+        self.call(move |driver| driver.monitor(channel_id).map(|monitor| monitor.state().clone()))
+            .await?
+    }
+
+    /// Returns what the book knows of a payment.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Stopped`].
+    pub async fn payment(&self, payment_id: PaymentId) -> Result<Option<BookEntry>, EngineError> {
+        self.call(move |driver| driver.book_entry(payment_id)).await
+    }
+
+    /// Waits until nothing is queued for the handler and nothing is being handled.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Stopped`].
+    pub async fn when_idle(&self) -> Result<(), EngineError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Command::WhenIdle(answer)).await?;
+        result.await.map_err(|_| EngineError::Stopped)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), EngineError> {
+        self.commands.send(command).await.map_err(|_| EngineError::Stopped)
+    }
+}
+
+/// Runs the driver until every handle is gone.
+fn drive(
+    mut driver: Driver,
+    mut inbox: mpsc::Receiver<Command>,
+    events: &std::sync::mpsc::SyncSender<Event>,
+) {
+    let mut is_handler_free = offer(&mut driver, events, true);
+    let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+    while let Some(command) = inbox.blocking_recv() {
+        match command {
+            Command::Call(call) => call(&mut driver),
+            Command::Handled(event) => {
+                is_handler_free = true;
+                returned(&mut driver, &event, true);
+            }
+            Command::HandlerFree => is_handler_free = true,
+            Command::Failed(event) => returned(&mut driver, &event, false),
+            Command::WhenIdle(answer) => waiting.push(answer),
+        }
+        is_handler_free = offer(&mut driver, events, is_handler_free);
+        if is_handler_free && driver.is_idle() {
+            for answer in waiting.drain(..) {
+                // Whoever dropped the future does not wait any more.
+                answer.send(()).unwrap_or(());
+            }
+        }
+    }
+}
+
+fn returned(driver: &mut Driver, event: &Event, is_handled: bool) {
+    if let Err(error) = driver.event_returned(event, is_handled) {
+        tracing::error!(%error, "a returned event could not be recorded");
+    }
+}
+
+/// Gives the handler the next event if it is free; says whether it still is.
+fn offer(
+    driver: &mut Driver,
+    events: &std::sync::mpsc::SyncSender<Event>,
+    is_handler_free: bool,
+) -> bool {
+    if !is_handler_free {
+        return false;
+    }
+    match driver.next_event() {
+        // The handler's thread ends only after the driver's.
+        Some(event) => events.send(event).is_err(),
+        None => true,
+    }
+}
+
+/// Runs the user's handler, one event at a time.
+///
+/// A failed event waits on a timer of the runtime, so that only the events of its own payment wait
+/// for it.
+fn handle_events(
+    mut handler: Box<dyn EventHandler>,
+    queue: &std::sync::mpsc::Receiver<Event>,
+    commands: &mpsc::WeakSender<Command>,
+    runtime: &Handle,
+) {
+    while let Ok(event) = queue.recv() {
+        let result = handler.handle(&event);
+        let Some(commands) = commands.upgrade() else { return };
+        let sent = match result {
+            Ok(()) => commands.blocking_send(Command::Handled(event)),
+            Err(error) => {
+                tracing::warn!(%error, "an event will be told again");
+                let sent = commands.blocking_send(Command::HandlerFree);
+                let later = commands.downgrade();
+                runtime.spawn(async move {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    if let Some(commands) = later.upgrade() {
+                        // An engine that stopped meanwhile tells the event after its next start.
+                        drop(commands.send(Command::Failed(event)).await);
+                    }
+                });
+                sent
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) {
+    // A machine that cannot start a thread shows it by the closed channel of the caller.
+    drop(thread::Builder::new().name(name.to_owned()).spawn(body));
+}

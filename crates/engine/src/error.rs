@@ -1,0 +1,77 @@
+//! [`EngineError`]: what can go wrong, by what the caller should do.
+
+use lastword_chain::TrackError;
+use lastword_monitor::MonitorError;
+use lastword_payments::PaymentError;
+use lastword_ports::{ChainError, StoreError};
+use lastword_types::{BlockRef, ChannelId, PartIndex, PaymentId};
+use lastword_wire::WireError;
+use thiserror::Error;
+
+/// The engine could not do what it was asked.
+///
+/// Unless a variant says otherwise nothing was changed and the next good input works.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The store failed; its kind says what to do.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// A monitor refused a record.
+    #[error("the monitor of channel {channel_id} refused")]
+    Monitor {
+        /// Which channel.
+        channel_id: ChannelId,
+        /// Why.
+        #[source]
+        source: MonitorError,
+    },
+    /// The payment book refused.
+    #[error("the payment book refused")]
+    Payment(#[from] PaymentError),
+    /// The best chain could not be followed.
+    #[error("the chain could not be followed")]
+    Track(#[from] TrackError),
+    /// A chain adapter failed.
+    #[error("the chain source failed")]
+    Chain(#[from] ChainError),
+    /// Stored bytes could not be read.
+    #[error("stored bytes of {what} cannot be read")]
+    Bytes {
+        /// Which bytes.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// There is no such channel.
+    #[error("channel {0} is unknown")]
+    UnknownChannel(ChannelId),
+    /// There already is such a channel.
+    #[error("channel {0} exists")]
+    ChannelExists(ChannelId),
+    /// A channel was to begin at another block than the present tip.
+    #[error("the tip is {0:?}")]
+    NotAtTip(BlockRef),
+    /// The bytes of this channel are damaged; it is set apart.
+    #[error("the bytes of channel {0} are damaged")]
+    Damaged(ChannelId),
+    /// The payment id is in use: an outcome is not durably told (rule R8).
+    #[error("payment id {0} is busy")]
+    PaymentIdBusy(PaymentId),
+    /// A part of the payment has no update that adds its HTLC, field for field.
+    #[error("part {0} has no update that adds its HTLC")]
+    PartWithoutUpdate(PartIndex),
+    /// Several updates of one channel were given where one is allowed.
+    #[error("several updates for channel {0} in one payment")]
+    SeveralUpdates(ChannelId),
+    /// An effect was asked for before its cause was durable.
+    #[error("an effect was asked for before its cause was durable")]
+    NotDurable,
+    /// The plan did not come to rest; this is a defect of Lastword.
+    #[error("the plan did not come to rest")]
+    Restless,
+    /// The engine was stopped.
+    #[error("the engine was stopped")]
+    Stopped,
+}

@@ -1,0 +1,112 @@
+//! Following the chain: one pass over each block, and only the channels that it concerns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::Block;
+use lastword_chain::Step;
+use lastword_claims::Wallet;
+use lastword_ports::ChainErrorKind;
+use lastword_types::{BlockRef, ChainDelta, ChannelId, MonitorRecord};
+
+use crate::driver::Driver;
+use crate::error::EngineError;
+use crate::order::{Batch, Entry};
+use crate::ports::Boundary;
+
+impl Driver {
+    /// Follows the source to its tip, block by block, then offers every claim that is due.
+    ///
+    /// # Crash safety
+    ///
+    /// A block's deltas and what they cause are durable before the next block is asked for. A block
+    /// that concerns no channel writes nothing but, at the end, the tip. Claims follow from durable
+    /// facts and the confirmed chain: they are offered even if the store fails.
+    ///
+    /// # Errors
+    ///
+    /// What stopped it: a source that is away or answers nonsense, a store that failed. What was
+    /// followed before stays, and the next call goes on from there.
+    pub fn poll_chain(&mut self) -> Result<BlockRef, EngineError> {
+        let followed = self.follow();
+        let offered = self.offer_claims();
+        followed?;
+        offered?;
+        Ok(self.tip())
+    }
+
+    fn follow(&mut self) -> Result<(), EngineError> {
+        let start = self.tip();
+        while let Some(step) = self.tracker.next_step(&mut *self.source)? {
+            let entries = match &step {
+                Step::Connected { block, body } => self.connected(*block, body),
+                Step::Disconnected { fork } => self
+                    .channels
+                    .synced_above(fork.height)
+                    .into_iter()
+                    .map(|channel_id| disconnected(channel_id, *fork))
+                    .collect(),
+            };
+            if entries.is_empty() {
+                self.tracker.accept(&step);
+                continue;
+            }
+            let mut tracker = self.tracker.clone();
+            tracker.accept(&step);
+            self.submit(Batch { entries, tip: Some(tracker.chain_tip()) })?;
+            self.tracker = tracker;
+        }
+        if self.tip() != start {
+            self.append_tip()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the records that a block brings to the channels it concerns.
+    fn connected(&self, block: BlockRef, body: &Block) -> Vec<Entry> {
+        let index = &self.channels.index;
+        let mut concerned: BTreeMap<ChannelId, Vec<usize>> = index.matches(body);
+        for channel_id in index.due(block.height) {
+            concerned.entry(channel_id).or_default();
+        }
+        let damaged: BTreeSet<ChannelId> = self.channels.damaged().collect();
+        concerned
+            .into_iter()
+            .filter(|(channel_id, _)| !damaged.contains(channel_id))
+            .map(|(channel_id, matched)| {
+                let transactions =
+                    matched.iter().filter_map(|at| body.txdata.get(*at).cloned()).collect();
+                let delta = ChainDelta::Connected { block, transactions };
+                Entry::Monitor(channel_id, MonitorRecord::Chain(delta))
+            })
+            .collect()
+    }
+
+    /// Signs and broadcasts what may be in the next block; the same again at every call.
+    fn offer_claims(&mut self) -> Result<(), EngineError> {
+        let tip = self.tip().height;
+        let mut wallet =
+            Wallet { signer: &mut *self.signer, coins: &mut *self.coins, fees: &mut *self.fees };
+        let due = self.claims.due(tip, &mut wallet);
+        for error in due.errors {
+            tracing::warn!(%error, "a claim has to wait");
+        }
+        for transaction in due.transactions {
+            let result = self.broadcaster.broadcast(&transaction);
+            self.logs.observe(Boundary::Broadcast);
+            match result {
+                Ok(()) => {}
+                Err(error) if error.kind == ChainErrorKind::Rejected => {
+                    let txid = transaction.compute_txid();
+                    self.claims.refused(txid);
+                    tracing::debug!(%txid, %error, "a claim was refused and is offered again later");
+                }
+                Err(error) => return Err(EngineError::Chain(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn disconnected(channel_id: ChannelId, fork: BlockRef) -> Entry {
+    Entry::Monitor(channel_id, MonitorRecord::Chain(ChainDelta::Disconnected { fork }))
+}

@@ -1,0 +1,398 @@
+//! The one order: check → append → commit → sync → release → act → acknowledge.
+//!
+//! [`Driver::submit`] is the only place where it is written. A batch is cut into waves, so that in
+//! each wave a machine gets at most one record: a wave is checked whole, appended whole and then
+//! committed, so nothing refused is ever written and nothing written is refused on replay. With two
+//! logs the books' half is durable before the monitors' log hears of the rest (rule R1).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lastword_monitor::Monitor;
+use lastword_ports::{Frame, Gated, Lsn, Stream};
+use lastword_reload::{Action, Plan, Scope, View, plan};
+use lastword_types::{
+    Card, ChainTip, ChannelId, Effect, Event, HtlcOrigin, MonitorRecord, PaymentId, PaymentRecord,
+};
+use lastword_wire as wire;
+
+use crate::channels::Warm;
+use crate::driver::Driver;
+use crate::error::EngineError;
+use crate::logs::LogKind;
+use crate::ports::Boundary;
+
+/// Records to a monitor before its state is written again; the cost of a snapshot is spread over
+/// them.
+const RECORDS_PER_SNAPSHOT: u32 = 64;
+
+/// Rounds in which a plan's own records may call for another plan. Each round either records, tells
+/// or releases something for good, so a handful is enough; the bound turns a defect into an error.
+const ROUNDS_MAX: u32 = 64;
+
+/// One record on its way into a log.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Payment(PaymentRecord),
+    Monitor(ChannelId, MonitorRecord),
+}
+
+/// What a batch brings, besides its records.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) entries: Vec<Entry>,
+    /// The chain's tip, once these deltas are in.
+    pub(crate) tip: Option<ChainTip>,
+}
+
+/// At most one record for each machine.
+#[derive(Default)]
+struct Wave {
+    payment: Option<PaymentRecord>,
+    monitors: BTreeMap<ChannelId, MonitorRecord>,
+}
+
+/// What a batch set free: acted on only when durable.
+pub(crate) type Effects = Vec<(ChannelId, Effect)>;
+
+impl Driver {
+    /// Takes a batch through the whole order, and every plan that follows from it.
+    pub(crate) fn submit(&mut self, batch: Batch) -> Result<(), EngineError> {
+        let gated = self.write(batch)?;
+        self.settle(gated, None)
+    }
+
+    /// Acts on effects and plans until there is nothing new.
+    pub(crate) fn settle(
+        &mut self,
+        gated: Gated<Effects>,
+        first: Option<Scope>,
+    ) -> Result<(), EngineError> {
+        let effects = gated.release(self.logs.proofs()).map_err(|_| EngineError::NotDurable)?;
+        self.logs.observe(Boundary::Release);
+        let mut scope = self.act(effects);
+        if let Some(first) = first {
+            scope = first;
+        }
+        for _ in 0..ROUNDS_MAX {
+            if is_empty(&scope) {
+                return Ok(());
+            }
+            self.warm_for(&scope);
+            let plan = self.plan(&scope);
+            let (entries, tell) = self.sort_actions(plan);
+            let is_quiet = entries.is_empty();
+            let gated = self.write(Batch { entries, tip: None })?;
+            for (payment_id, events) in tell {
+                self.outbox.set(payment_id, events);
+            }
+            if is_quiet {
+                return Ok(());
+            }
+            let effects = gated.release(self.logs.proofs()).map_err(|_| EngineError::NotDurable)?;
+            self.logs.observe(Boundary::Release);
+            let payments = match scope {
+                Scope::All => BTreeSet::new(),
+                Scope::Changed { payments, .. } => payments,
+            };
+            scope = merge(self.act(effects), payments);
+        }
+        Err(EngineError::Restless)
+    }
+
+    pub(crate) fn plan(&self, scope: &Scope) -> Plan {
+        let view = View {
+            ledgers: &self.channels,
+            payments: &self.payments,
+            forwards: &*self.forwards,
+            channels: &*self.channel_book,
+        };
+        plan(scope, &view)
+    }
+
+    /// Check, append, commit, sync. What may become visible comes back gated.
+    pub(crate) fn write(&mut self, batch: Batch) -> Result<Gated<Effects>, EngineError> {
+        let releases = batch
+            .entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Monitor(_, MonitorRecord::Release(_))));
+        let mut effects = Vec::new();
+        for wave in waves(batch.entries) {
+            self.write_wave(&wave, &mut effects)?;
+        }
+        self.append_cards(&effects, batch.tip)?;
+        let monitors_end = self.logs.end()?;
+        let books_end = self.books_end;
+        self.logs.sync_all()?;
+        if releases {
+            self.logs.observe(Boundary::PaymentReleased);
+        }
+        self.compact_where_due(&effects);
+        let gated = Gated::new(effects, monitors_end);
+        Ok(match books_end {
+            Some(books_end) => gated.and_after(books_end),
+            None => gated,
+        })
+    }
+
+    fn write_wave(&mut self, wave: &Wave, effects: &mut Effects) -> Result<(), EngineError> {
+        for channel_id in wave.monitors.keys() {
+            let is_new = matches!(wave.monitors.get(channel_id), Some(MonitorRecord::Created(_)));
+            if !is_new {
+                self.warm(*channel_id)?;
+            }
+        }
+        // Check.
+        let payment = match &wave.payment {
+            Some(record) => {
+                let token = self.payments.check(record)?;
+                (!token.is_noop()).then_some((record, token))
+            }
+            None => None,
+        };
+        let mut born = Vec::new();
+        let mut accepted = Vec::new();
+        for (channel_id, record) in &wave.monitors {
+            let channel_id = *channel_id;
+            let refused = |source| EngineError::Monitor { channel_id, source };
+            if let MonitorRecord::Created(new) = record {
+                if self.channels.contains(channel_id) {
+                    return Err(EngineError::ChannelExists(channel_id));
+                }
+                born.push((record, Monitor::create((**new).clone()).map_err(refused)?));
+                continue;
+            }
+            let monitor = &self.channels.get(channel_id)?.monitor;
+            let token = monitor.check(record).map_err(refused)?;
+            if !token.is_noop() {
+                accepted.push((channel_id, record, token));
+            }
+        }
+        // Append: the books first, and durable before the monitors when they have their own log.
+        let payment_body = payment.as_ref().map(|(record, _)| wire::encode_payment_record(record));
+        let records = born
+            .iter()
+            .map(|(record, monitor)| (monitor.state().parameters.channel_id, *record))
+            .chain(accepted.iter().map(|(channel_id, record, _)| (*channel_id, *record)));
+        let bodies: Vec<(ChannelId, Vec<u8>)> = records
+            .map(|(channel_id, record)| (channel_id, wire::encode_monitor_record(record)))
+            .collect();
+        let last = self.append_wave(payment_body.as_deref(), &bodies)?;
+        // Commit.
+        if let Some((_, token)) = payment {
+            self.payments.commit(token);
+            self.book_records_since_snapshot += 1;
+        }
+        for (_, monitor) in born {
+            let channel_id = monitor.state().parameters.channel_id;
+            self.channels.insert(channel_id, Warm { monitor, last, records_since_snapshot: 1 });
+            effects.push((channel_id, Effect::CardChanged));
+        }
+        for (channel_id, _, token) in accepted {
+            let warm = self.channels.get_mut(channel_id)?;
+            warm.last = last;
+            warm.records_since_snapshot += 1;
+            effects
+                .extend(warm.monitor.commit(token).into_iter().map(|effect| (channel_id, effect)));
+        }
+        Ok(())
+    }
+
+    /// Appends one wave and returns the end of the monitors' log.
+    fn append_wave(
+        &mut self,
+        payment: Option<&[u8]>,
+        monitors: &[(ChannelId, Vec<u8>)],
+    ) -> Result<Lsn, EngineError> {
+        let mut frames = Vec::with_capacity(monitors.len() + 1);
+        if let Some(body) = payment {
+            frames.push(Frame::Record { stream: Stream::Payments, body });
+            if !self.logs.is_one() {
+                self.books_end = Some(self.logs.append(LogKind::Books, &frames)?);
+                frames.clear();
+                if !monitors.is_empty() {
+                    self.logs.sync(LogKind::Books)?;
+                }
+            }
+        }
+        frames.extend(monitors.iter().map(|(channel_id, body)| Frame::Record {
+            stream: Stream::Channel(*channel_id),
+            body,
+        }));
+        if frames.is_empty() {
+            return Ok(self.logs.end()?);
+        }
+        let last = self.logs.append(LogKind::Monitors, &frames)?;
+        if self.logs.is_one() && payment.is_some() {
+            self.books_end = Some(last);
+        }
+        Ok(last)
+    }
+
+    /// Appends the cards that changed, behind the records that changed them, and the tip.
+    ///
+    /// A crash between the two leaves a card that is older than a record of its channel; the start
+    /// finds that by the position that a card covers, and reads the channel instead.
+    fn append_cards(
+        &mut self,
+        effects: &Effects,
+        tip: Option<ChainTip>,
+    ) -> Result<(), EngineError> {
+        let changed: BTreeSet<ChannelId> = effects
+            .iter()
+            .filter(|(_, effect)| matches!(effect, Effect::CardChanged))
+            .map(|(channel_id, _)| *channel_id)
+            .collect();
+        let mut cards = Vec::with_capacity(changed.len());
+        for channel_id in changed {
+            let warm = self.channels.get(channel_id)?;
+            let card = Card { covers: warm.last.position, ..warm.monitor.card() };
+            cards.push((Stream::Channel(channel_id), wire::encode_card(&card)));
+            self.channels.follow(&card);
+        }
+        if let Some(tip) = tip {
+            cards.push((Stream::Chain, wire::encode_chain_tip(&tip)));
+        }
+        if cards.is_empty() {
+            return Ok(());
+        }
+        let frames: Vec<Frame<'_>> =
+            cards.iter().map(|(stream, body)| Frame::Card { stream: *stream, body }).collect();
+        self.logs.append(LogKind::Monitors, &frames)?;
+        Ok(())
+    }
+
+    /// Appends the tip after blocks that concerned no channel. It need not be synced: an older tip
+    /// only means that they are looked at again.
+    pub(crate) fn append_tip(&mut self) -> Result<(), EngineError> {
+        let tip = wire::encode_chain_tip(&self.tracker.chain_tip());
+        let frame = Frame::Card { stream: Stream::Chain, body: &tip };
+        self.logs.append(LogKind::Monitors, &[frame])?;
+        Ok(())
+    }
+
+    /// Writes snapshots of what has grown long. A failure costs replay time at the next start and
+    /// nothing else, so it is only said.
+    fn compact_where_due(&mut self, effects: &Effects) {
+        let touched: BTreeSet<ChannelId> = effects.iter().map(|(id, _)| *id).collect();
+        for channel_id in touched {
+            let Ok(warm) = self.channels.get_mut(channel_id) else { continue };
+            if warm.records_since_snapshot < RECORDS_PER_SNAPSHOT {
+                continue;
+            }
+            let body = wire::encode_monitor_state(warm.monitor.state());
+            match self.logs.compact(Stream::Channel(channel_id), warm.last, &body) {
+                Ok(()) => warm.records_since_snapshot = 0,
+                Err(error) => tracing::warn!(%channel_id, %error, "no snapshot this time"),
+            }
+        }
+        if self.book_records_since_snapshot < RECORDS_PER_SNAPSHOT {
+            return;
+        }
+        let Some(at) = self.books_end else { return };
+        let body = wire::encode_book_state(self.payments.state());
+        match self.logs.compact(Stream::Payments, at, &body) {
+            Ok(()) => self.book_records_since_snapshot = 0,
+            Err(error) => tracing::warn!(%error, "no snapshot of the book this time"),
+        }
+    }
+
+    /// Acts on released effects and returns what has to be planned again.
+    fn act(&mut self, effects: Effects) -> Scope {
+        let (mut payments, mut forwards) = (BTreeSet::new(), BTreeSet::new());
+        let mut claims = BTreeSet::new();
+        for (channel_id, effect) in effects {
+            match effect {
+                Effect::LedgerChanged(key) => {
+                    self.channels.recount(key);
+                    match self.channels.origin(key) {
+                        Some(HtlcOrigin::Payment(origin)) => {
+                            payments.insert(origin.payment_id);
+                        }
+                        Some(HtlcOrigin::Forward(_)) => {
+                            forwards.insert(key);
+                        }
+                        Some(HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }) | None => {}
+                    }
+                }
+                Effect::ClaimsChanged => {
+                    claims.insert(channel_id);
+                }
+                // The indexes follow a card when it is written.
+                Effect::CardChanged => {}
+                Effect::Alarm(alarm) => self.outbox.push_alarm(alarm),
+            }
+        }
+        for channel_id in claims {
+            self.refresh_claims(channel_id);
+        }
+        Scope::Changed { payments, forwards }
+    }
+
+    /// Splits a plan into what is written and what is told; advice for the node is kept for it.
+    fn sort_actions(&mut self, plan: Plan) -> (Vec<Entry>, Vec<(PaymentId, Vec<Event>)>) {
+        let (mut entries, mut tell) = (Vec::new(), Vec::new());
+        for planned in plan.actions {
+            tracing::debug!(%planned, "planned");
+            match planned.action {
+                Action::Record(record) => entries.push(Entry::Payment(record)),
+                Action::Tell { payment_id, events } => tell.push((payment_id, events)),
+                Action::Release(release) => entries
+                    .push(Entry::Monitor(release.htlc.channel_id, MonitorRecord::Release(release))),
+                Action::Wait { .. }
+                | Action::ClaimInbound { .. }
+                | Action::FailInbound { .. }
+                | Action::ReportUnknownForward { .. }
+                | Action::MarkChannelClosed { .. }
+                | Action::ManagerBehind { .. } => {
+                    if !self.advice.contains(&planned) {
+                        self.advice.push(planned);
+                    }
+                }
+            }
+        }
+        (entries, tell)
+    }
+}
+
+/// Cuts a batch so that in each wave a machine gets at most one record, in order.
+fn waves(entries: Vec<Entry>) -> Vec<Wave> {
+    let mut waves: Vec<Wave> = Vec::new();
+    let mut payments = 0;
+    let mut monitors: BTreeMap<ChannelId, usize> = BTreeMap::new();
+    for entry in entries {
+        let index = match &entry {
+            Entry::Payment(_) => &mut payments,
+            Entry::Monitor(channel_id, _) => monitors.entry(*channel_id).or_default(),
+        };
+        if *index == waves.len() {
+            waves.push(Wave::default());
+        }
+        if let Some(wave) = waves.get_mut(*index) {
+            match entry {
+                Entry::Payment(record) => wave.payment = Some(record),
+                Entry::Monitor(channel_id, record) => {
+                    wave.monitors.insert(channel_id, record);
+                }
+            }
+        }
+        *index += 1;
+    }
+    waves
+}
+
+fn is_empty(scope: &Scope) -> bool {
+    match scope {
+        Scope::All => false,
+        Scope::Changed { payments, forwards } => payments.is_empty() && forwards.is_empty(),
+    }
+}
+
+fn merge(scope: Scope, more: BTreeSet<PaymentId>) -> Scope {
+    match scope {
+        Scope::All => Scope::All,
+        Scope::Changed { mut payments, forwards } => {
+            payments.extend(more);
+            Scope::Changed { payments, forwards }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The start: from nothing, from monitors alone, or from monitors and a book of any age, by one
+//! path.
+
+use std::ops::ControlFlow;
+
+use lastword_chain::Tracker;
+use lastword_claims::Claims;
+use lastword_payments::{Outbox, Payments};
+use lastword_ports::{Lsn, Stream};
+use lastword_reload::Scope;
+use lastword_types::{Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
+use lastword_wire as wire;
+
+use crate::channels::Channels;
+use crate::driver::Driver;
+use crate::error::EngineError;
+use crate::logs::Logs;
+use crate::order::{Batch, Entry};
+use crate::ports::Ports;
+
+impl Driver {
+    /// Puts a node together again from its stores.
+    ///
+    /// Reads the cards, the payment book, and of the monitors only those with something undelivered
+    /// or unresolved. Then it plans over all of them and queues what has to be told; nothing is
+    /// told or broadcast before the first [`next_event`](Self::next_event) or
+    /// [`poll_chain`](Self::poll_chain).
+    ///
+    /// # Errors
+    ///
+    /// A failure of a store, or damaged bytes of the payment book, the tip or a card. A damaged
+    /// channel is set apart and named by [`damaged`](Self::damaged).
+    pub fn start(ports: Ports) -> Result<Self, EngineError> {
+        let mut logs = Logs::new(ports.monitors, ports.books, ports.observer);
+        let mut source = ports.source;
+        let end = logs.end()?;
+        let (cards, tip) = read_cards(&logs)?;
+        let mut channels = Channels::default();
+        let mut wanted = Vec::new();
+        for card in &cards {
+            channels.insert_card(card);
+            let covers = Lsn { log: end.log, position: card.covers };
+            let is_stale = logs.has_record_after(Stream::Channel(card.channel_id), covers)?;
+            if is_stale || card.has_undelivered || card.has_claims {
+                wanted.push(card.channel_id);
+            }
+        }
+        let tip = match tip {
+            Some(tip) => tip,
+            None => match oldest(&cards) {
+                Some(best) => ChainTip { best, recent: Vec::new() },
+                None => ChainTip { best: source.tip()?, recent: Vec::new() },
+            },
+        };
+        let (payments, book_records_since_snapshot) = read_book(&logs)?;
+        let mut driver = Self {
+            logs,
+            channels,
+            payments,
+            outbox: Outbox::new(),
+            claims: Claims::new(),
+            tracker: Tracker::new(tip),
+            source,
+            broadcaster: ports.broadcaster,
+            signer: ports.signer,
+            coins: ports.coins,
+            fees: ports.fees,
+            forwards: ports.forwards,
+            channel_book: ports.channels,
+            advice: Vec::new(),
+            books_end: None,
+            book_records_since_snapshot,
+        };
+        for channel_id in wanted {
+            driver.warm_at_start(channel_id)?;
+        }
+        driver.leave_unknown_blocks()?;
+        let gated = driver.write(Batch::default())?;
+        driver.settle(gated, Some(Scope::All))?;
+        Ok(driver)
+    }
+
+    /// Reads one channel; damage sets it apart, anything else stops the start.
+    fn warm_at_start(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
+        match self.warm(channel_id) {
+            Ok(()) => {}
+            Err(_) if self.channels.damaged().any(|damaged| damaged == channel_id) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let warm = self.channels.get(channel_id)?;
+        for alarm in warm.monitor.alarms() {
+            self.outbox.push_alarm(alarm);
+        }
+        // The card may be older than the channel's last record.
+        let card = warm.monitor.card();
+        self.channels.follow(&card);
+        self.refresh_claims(channel_id);
+        Ok(())
+    }
+
+    /// Takes channels that saw blocks beyond the recorded tip back to it: the tip became durable
+    /// before those blocks' deltas did, and they may have left the best chain since.
+    fn leave_unknown_blocks(&mut self) -> Result<(), EngineError> {
+        let fork = self.tracker.tip();
+        let entries = self.channels.synced_above(fork.height).into_iter().map(|channel_id| {
+            Entry::Monitor(channel_id, MonitorRecord::Chain(ChainDelta::Disconnected { fork }))
+        });
+        let entries: Vec<Entry> = entries.collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.submit(Batch { entries, tip: None })
+    }
+}
+
+/// Reads the card of every channel, and the tip.
+fn read_cards(logs: &Logs) -> Result<(Vec<Card>, Option<ChainTip>), EngineError> {
+    let (mut cards, mut tip, mut failure) = (Vec::new(), None, None);
+    logs.store(Stream::Chain).cards(&mut |stream, body| {
+        let read = match stream {
+            Stream::Channel(_) => wire::decode_card(body).map(|card| cards.push(card)),
+            Stream::Chain => wire::decode_chain_tip(body).map(|found| tip = Some(found)),
+            Stream::Payments => Ok(()),
+        };
+        if let Err(source) = read {
+            failure = Some(EngineError::Bytes { what: "a card", source });
+        }
+    })?;
+    failure.map_or(Ok((cards, tip)), Err)
+}
+
+/// Folds the payment book.
+fn read_book(logs: &Logs) -> Result<(Payments, u32), EngineError> {
+    let bytes = |source| EngineError::Bytes { what: "the payment book", source };
+    let store = logs.store(Stream::Payments);
+    let mut after = None;
+    let mut payments = Payments::new();
+    if let Some(snapshot) = store.latest(Stream::Payments)? {
+        let state = wire::decode_book_state(&snapshot.body).map_err(bytes)?;
+        payments = Payments::restore(state)?;
+        after = Some(snapshot.at);
+    }
+    let (mut count, mut failure) = (0, None);
+    store.replay(Stream::Payments, after, &mut |_, body| {
+        count += 1;
+        let step = wire::decode_payment_record(body)
+            .map_err(bytes)
+            .and_then(|record| payments.apply(&record).map_err(EngineError::Payment));
+        match step {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failure.map_or(Ok((payments, count)), Err)
+}
+
+/// Returns the block from which every channel is covered.
+fn oldest(cards: &[Card]) -> Option<lastword_types::BlockRef> {
+    cards.iter().map(|card| card.synced_to).min_by_key(|block| block.height)
+}
