@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use lastword_types::{Alarm, Event, EventKey, PaymentId};
+use lastword_types::{Alarm, Event, EventKind, PaymentId};
 
 /// A volatile queue of events; the plan fills it again after each start and each change (rule R3).
 ///
@@ -24,15 +24,20 @@ pub struct Outbox {
     alarms: VecDeque<Alarm>,
     alarms_seen: BTreeSet<Alarm>,
     alarm_in_flight: Option<Alarm>,
-    /// Who is next, each at most once; never a lane that is empty or in flight.
-    turns: VecDeque<Turn>,
+    alarms_turn: Option<u64>,
+    /// Who is next, each lane at most once and only while it can speak: something waits in it and
+    /// nothing of it is in flight. A lane knows its turn, so that taking it back is cheap.
+    turns: BTreeMap<u64, Turn>,
+    turns_given: u64,
 }
 
 /// The events of one payment.
 #[derive(Debug, Clone, Default)]
 struct Lane {
-    waiting: VecDeque<Event>,
+    /// By kind: the order in which they are told.
+    waiting: BTreeMap<EventKind, Event>,
     in_flight: Option<InFlight>,
+    turn: Option<u64>,
 }
 
 /// An event whose handler runs.
@@ -65,18 +70,22 @@ impl Outbox {
     /// `events` are of this payment; they are put into the order of their kinds, each key once.
     /// Events of other payments and alarms have no place in it and are left out.
     pub fn set(&mut self, payment_id: PaymentId, events: Vec<Event>) {
-        let mut by_key: BTreeMap<EventKey, Event> = BTreeMap::new();
+        let lane = self.lanes.entry(payment_id).or_default();
+        lane.waiting.clear();
+        if let Some(in_flight) = &mut lane.in_flight {
+            in_flight.is_wanted = false;
+        }
         for event in events {
-            if let Some(key) = event.key().filter(|key| key.payment_id == payment_id) {
-                by_key.entry(key).or_insert(event);
+            let Some(key) = event.key().filter(|key| key.payment_id == payment_id) else {
+                continue;
+            };
+            match &mut lane.in_flight {
+                Some(running) if running.event.key() == Some(key) => running.is_wanted = true,
+                Some(_) | None => {
+                    lane.waiting.entry(key.kind).or_insert(event);
+                }
             }
         }
-        let lane = self.lanes.entry(payment_id).or_default();
-        if let Some(in_flight) = &mut lane.in_flight {
-            let running = in_flight.event.key();
-            in_flight.is_wanted = running.is_some_and(|key| by_key.remove(&key).is_some());
-        }
-        lane.waiting = by_key.into_values().collect();
         self.give_turn(payment_id);
     }
 
@@ -97,14 +106,17 @@ impl Outbox {
         reason = "an iterator would invite `for` loops that never give the events back"
     )]
     pub fn next(&mut self) -> Option<Event> {
-        match self.turns.pop_front()? {
+        let (_, turn) = self.turns.pop_first()?;
+        match turn {
             Turn::Payment(payment_id) => {
                 let lane = self.lanes.get_mut(&payment_id)?;
-                let event = lane.waiting.pop_front()?;
+                lane.turn = None;
+                let (_, event) = lane.waiting.pop_first()?;
                 lane.in_flight = Some(InFlight { event: event.clone(), is_wanted: true });
                 Some(event)
             }
             Turn::Alarms => {
+                self.alarms_turn = None;
                 let alarm = self.alarms.pop_front()?;
                 self.alarm_in_flight = Some(alarm);
                 Some(Event::Alarm(alarm))
@@ -130,7 +142,8 @@ impl Outbox {
             match (in_flight.event, event.key()) {
                 (Event::Alarm(alarm), _) => self.alarms.push_back(alarm),
                 (again, Some(key)) => {
-                    self.lanes.entry(key.payment_id).or_default().waiting.push_front(again);
+                    let lane = self.lanes.entry(key.payment_id).or_default();
+                    lane.waiting.entry(key.kind).or_insert(again);
                 }
                 (_, None) => {}
             }
@@ -163,28 +176,35 @@ impl Outbox {
         }
     }
 
-    /// Keeps the promise of `turns`: each lane that can speak is in it once, no other.
+    /// Keeps the promise of `turns` for one payment.
     fn give_turn(&mut self, payment_id: PaymentId) {
-        let turn = Turn::Payment(payment_id);
-        let Some(lane) = self.lanes.get(&payment_id) else {
+        let Some(lane) = self.lanes.get_mut(&payment_id) else {
             return;
         };
         let can_speak = lane.in_flight.is_none() && !lane.waiting.is_empty();
+        match lane.turn {
+            None if can_speak => {
+                lane.turn = Some(self.turns_given);
+                self.turns.insert(self.turns_given, Turn::Payment(payment_id));
+                self.turns_given += 1;
+            }
+            Some(turn) if !can_speak => {
+                lane.turn = None;
+                self.turns.remove(&turn);
+            }
+            None | Some(_) => {}
+        }
         if lane.in_flight.is_none() && lane.waiting.is_empty() {
             self.lanes.remove(&payment_id);
-        }
-        let has_turn = self.turns.contains(&turn);
-        if can_speak && !has_turn {
-            self.turns.push_back(turn);
-        } else if !can_speak && has_turn {
-            self.turns.retain(|other| *other != turn);
         }
     }
 
     fn give_turn_to_alarms(&mut self) {
         let can_speak = self.alarm_in_flight.is_none() && !self.alarms.is_empty();
-        if can_speak && !self.turns.contains(&Turn::Alarms) {
-            self.turns.push_back(Turn::Alarms);
+        if can_speak && self.alarms_turn.is_none() {
+            self.alarms_turn = Some(self.turns_given);
+            self.turns.insert(self.turns_given, Turn::Alarms);
+            self.turns_given += 1;
         }
     }
 }

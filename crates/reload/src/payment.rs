@@ -129,7 +129,7 @@ impl Case<'_, '_> {
             self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
         }
         match (state, self.story.told()) {
-            (PaymentState::Handled(outcome), told) => self.finish(told.unwrap_or(outcome)),
+            (PaymentState::Handled(outcome), told) => self.finish(outcome, told),
             (PaymentState::Pending | PaymentState::Decided(_), Some(told)) => self.adopt(told),
             (PaymentState::Pending, None) => {
                 self.decide(&intent, None, own.is_some_and(|own| own.is_abandoned));
@@ -141,10 +141,14 @@ impl Case<'_, '_> {
     }
 
     /// The user handled the outcome: path events of parts that were taken, then releases (R5).
-    fn finish(&mut self, outcome: Outcome) {
-        let events = match outcome.kind() {
-            OutcomeKind::Sent => self.story.paths_taken(self.view),
-            OutcomeKind::Failed => Vec::new(),
+    ///
+    /// The book and the ledgers cannot differ here, for neither takes another outcome than the one
+    /// that was told. Should they, nothing is told and the ledgers stay of one mind.
+    fn finish(&mut self, handled: Outcome, told: Option<Outcome>) {
+        let outcome = told.unwrap_or(handled);
+        let events = match (handled.kind(), outcome.kind()) {
+            (OutcomeKind::Sent, OutcomeKind::Sent) => self.story.paths_taken(self.view),
+            (OutcomeKind::Sent | OutcomeKind::Failed, _) => Vec::new(),
         };
         let untold: Vec<_> = events.iter().filter_map(Event::key).collect();
         self.tell(events, Reason::PathTaken);
