@@ -45,8 +45,8 @@ pub(crate) struct Channels {
     undelivered: BTreeMap<PaymentId, BTreeSet<HtlcKey>>,
     /// The channels whose funding output is spent, or which we decided to fail.
     closed: BTreeSet<ChannelId>,
-    /// The channels that hold an undelivered HTLC.
-    untold: BTreeSet<ChannelId>,
+    /// How many undelivered HTLCs each channel holds that holds any.
+    untold: BTreeMap<ChannelId, usize>,
 }
 
 impl Channels {
@@ -160,23 +160,26 @@ impl Channels {
         };
         let HtlcOrigin::Payment(origin) = &state.htlc.origin else { return };
         let (payment_id, is_delivered) = (origin.payment_id, state.delivered.is_some());
-        if !is_delivered {
-            self.undelivered.entry(payment_id).or_default().insert(key);
-            self.untold.insert(key.channel_id);
+        if is_delivered {
+            self.forget_undelivered(payment_id, key);
+        } else if self.undelivered.entry(payment_id).or_default().insert(key) {
+            *self.untold.entry(key.channel_id).or_default() += 1;
+        }
+    }
+
+    fn forget_undelivered(&mut self, payment_id: PaymentId, key: HtlcKey) {
+        let Some(keys) = self.undelivered.get_mut(&payment_id) else { return };
+        if !keys.remove(&key) {
             return;
         }
-        if let Some(keys) = self.undelivered.get_mut(&payment_id) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.undelivered.remove(&payment_id);
+        if keys.is_empty() {
+            self.undelivered.remove(&payment_id);
+        }
+        if let Some(count) = self.untold.get_mut(&key.channel_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.untold.remove(&key.channel_id);
             }
-        }
-        let mut is_untold = false;
-        if let Ok(warm) = self.get(key.channel_id) {
-            warm.monitor.for_each_undelivered(&mut |_| is_untold = true);
-        }
-        if !is_untold {
-            self.untold.remove(&key.channel_id);
         }
     }
 
@@ -184,9 +187,6 @@ impl Channels {
         let mut found = Vec::new();
         if let Ok(warm) = self.get(channel_id) {
             warm.monitor.for_each_undelivered(&mut |entry: LedgerEntry<'_>| found.push(entry.key));
-        }
-        if !found.is_empty() {
-            self.untold.insert(channel_id);
         }
         for key in found {
             self.recount(key);
@@ -231,7 +231,7 @@ impl Ledgers for Channels {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger)) {
-        for channel_id in &self.untold {
+        for channel_id in self.untold.keys() {
             if let Ok(warm) = self.get(*channel_id) {
                 visit(&warm.monitor);
             }
