@@ -207,9 +207,16 @@ impl Driver {
     /// Returns the next event to tell, if one may be told.
     ///
     /// Events of one payment come one at a time: the next after
-    /// [`event_returned`](Self::event_returned).
+    /// [`event_returned`](Self::event_returned). After a sync has failed nothing is told any more:
+    /// what is durable can only be learned by a new start.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.outbox.next()
+        if self.logs.is_poisoned() { None } else { self.outbox.next() }
+    }
+
+    /// Says whether a sync has failed: nothing is told any more, and claims from durable facts go
+    /// on, until a new start has read back what is really there.
+    pub fn is_poisoned(&self) -> bool {
+        self.logs.is_poisoned()
     }
 
     /// Says whether nothing is queued and nothing is being handled.
@@ -223,7 +230,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// A failure of the store; the event will be told again.
+    /// A failure of the store; the event stays in flight. Call again with the same event once the
+    /// store works; after the next start it is told again.
     pub fn event_returned(&mut self, event: &Event, is_handled: bool) -> Result<(), EngineError> {
         self.logs.observe(Boundary::HandlerReturn);
         if !is_handled {
@@ -242,17 +250,10 @@ impl Driver {
         }
         let mut entries = vec![Entry::Payment(record)];
         entries.extend(self.releases_after(key));
-        match self.write(Batch { entries, tip: None }) {
-            Ok(gated) => {
-                self.outbox.handled(event);
-                self.settle(gated, None)?;
-                self.replan(key.payment_id)
-            }
-            Err(error) => {
-                self.outbox.failed(event);
-                Err(error)
-            }
-        }
+        let gated = self.write(Batch { entries, tip: None })?;
+        self.outbox.handled(event);
+        self.settle(gated, None)?;
+        self.replan(key.payment_id)
     }
 
     /// Returns the releases that become due once an event counts as handled.

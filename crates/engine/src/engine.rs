@@ -27,6 +27,8 @@ enum Command {
     Call(Call),
     /// The handler returned from an event.
     Handled(Event),
+    /// The same, after its record could not be written.
+    HandledAgain(Event),
     /// The handler failed; it is free for other events while this one waits.
     HandlerFree,
     /// A failed event has waited long enough.
@@ -72,11 +74,11 @@ impl Engine {
         spawn("lastword-driver", move || match Driver::start(ports) {
             Ok(driver) => {
                 let (events, queue) = std::sync::mpsc::sync_channel(1);
-                spawn("lastword-handler", move || {
-                    handle_events(handler, &queue, &weak, &runtime);
-                });
+                let timer = Timer { commands: weak, runtime };
+                let shell = Shell { driver, events, timer: timer.clone() };
+                spawn("lastword-handler", move || handle_events(handler, &queue, &timer));
                 if started.send(Ok(())).is_ok() {
-                    drive(driver, inbox, &events);
+                    shell.run(inbox);
                 }
             }
             Err(error) => {
@@ -206,87 +208,110 @@ impl Engine {
     }
 }
 
-/// Runs the driver until every handle is gone.
-fn drive(
-    mut driver: Driver,
-    mut inbox: mpsc::Receiver<Command>,
-    events: &std::sync::mpsc::SyncSender<Event>,
-) {
-    let mut is_handler_free = offer(&mut driver, events, true);
-    let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
-    while let Some(command) = inbox.blocking_recv() {
-        match command {
-            Command::Call(call) => call(&mut driver),
-            Command::Handled(event) => {
-                is_handler_free = true;
-                returned(&mut driver, &event, true);
+/// Sends commands from a thread, now or later, without keeping the engine alive.
+#[derive(Clone)]
+struct Timer {
+    commands: mpsc::WeakSender<Command>,
+    runtime: Handle,
+}
+
+impl Timer {
+    /// Sends a command; says whether the engine is still there.
+    fn send(&self, command: Command) -> bool {
+        self.commands.upgrade().is_some_and(|commands| commands.blocking_send(command).is_ok())
+    }
+
+    fn send_later(&self, command: Command) {
+        let commands = self.commands.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(RETRY_AFTER).await;
+            if let Some(commands) = commands.upgrade() {
+                // An engine that stopped meanwhile tells the event after its next start.
+                drop(commands.send(command).await);
             }
-            Command::HandlerFree => is_handler_free = true,
-            Command::Failed(event) => returned(&mut driver, &event, false),
-            Command::WhenIdle(answer) => waiting.push(answer),
-        }
-        is_handler_free = offer(&mut driver, events, is_handler_free);
-        if is_handler_free && driver.is_idle() {
-            for answer in waiting.drain(..) {
-                // Whoever dropped the future does not wait any more.
-                answer.send(()).unwrap_or(());
-            }
-        }
+        });
     }
 }
 
-fn returned(driver: &mut Driver, event: &Event, is_handled: bool) {
-    if let Err(error) = driver.event_returned(event, is_handled) {
-        tracing::error!(%error, "a returned event could not be recorded");
-    }
+/// The driver's thread.
+struct Shell {
+    driver: Driver,
+    events: std::sync::mpsc::SyncSender<Event>,
+    timer: Timer,
 }
 
-/// Gives the handler the next event if it is free; says whether it still is.
-fn offer(
-    driver: &mut Driver,
-    events: &std::sync::mpsc::SyncSender<Event>,
-    is_handler_free: bool,
-) -> bool {
-    if !is_handler_free {
-        return false;
+impl Shell {
+    /// Runs the driver until every handle is gone.
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut is_handler_free = self.offer(true);
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        while let Some(command) = inbox.blocking_recv() {
+            match command {
+                Command::Call(call) => call(&mut self.driver),
+                Command::Handled(event) => {
+                    is_handler_free = true;
+                    self.handled(event);
+                }
+                Command::HandledAgain(event) => self.handled(event),
+                Command::HandlerFree => is_handler_free = true,
+                Command::Failed(event) => {
+                    if let Err(error) = self.driver.event_returned(&event, false) {
+                        tracing::error!(%error, "a failed event could not be queued again");
+                    }
+                }
+                Command::WhenIdle(answer) => waiting.push(answer),
+            }
+            is_handler_free = self.offer(is_handler_free);
+            if is_handler_free && self.driver.is_idle() {
+                for answer in waiting.drain(..) {
+                    // Whoever dropped the future does not wait any more.
+                    answer.send(()).unwrap_or(());
+                }
+            }
+        }
     }
-    match driver.next_event() {
-        // The handler's thread ends only after the driver's.
-        Some(event) => events.send(event).is_err(),
-        None => true,
+
+    /// Records a handled event; a store that is full or busy is asked again, the user is not.
+    fn handled(&mut self, event: Event) {
+        if let Err(error) = self.driver.event_returned(&event, true) {
+            tracing::error!(%error, "a handled event could not be recorded");
+            if !self.driver.is_poisoned() {
+                self.timer.send_later(Command::HandledAgain(event));
+            }
+        }
+    }
+
+    /// Gives the handler the next event if it is free; says whether it still is.
+    fn offer(&mut self, is_handler_free: bool) -> bool {
+        if !is_handler_free {
+            return false;
+        }
+        match self.driver.next_event() {
+            // The handler's thread ends only after the driver's.
+            Some(event) => self.events.send(event).is_err(),
+            None => true,
+        }
     }
 }
 
 /// Runs the user's handler, one event at a time.
 ///
-/// A failed event waits on a timer of the runtime, so that only the events of its own payment wait
-/// for it.
+/// A failed event waits on a timer, so that only the events of its own payment wait for it.
 fn handle_events(
     mut handler: Box<dyn EventHandler>,
     queue: &std::sync::mpsc::Receiver<Event>,
-    commands: &mpsc::WeakSender<Command>,
-    runtime: &Handle,
+    timer: &Timer,
 ) {
     while let Ok(event) = queue.recv() {
-        let result = handler.handle(&event);
-        let Some(commands) = commands.upgrade() else { return };
-        let sent = match result {
-            Ok(()) => commands.blocking_send(Command::Handled(event)),
+        let is_there = match handler.handle(&event) {
+            Ok(()) => timer.send(Command::Handled(event)),
             Err(error) => {
                 tracing::warn!(%error, "an event will be told again");
-                let sent = commands.blocking_send(Command::HandlerFree);
-                let later = commands.downgrade();
-                runtime.spawn(async move {
-                    tokio::time::sleep(RETRY_AFTER).await;
-                    if let Some(commands) = later.upgrade() {
-                        // An engine that stopped meanwhile tells the event after its next start.
-                        drop(commands.send(Command::Failed(event)).await);
-                    }
-                });
-                sent
+                timer.send_later(Command::Failed(event));
+                timer.send(Command::HandlerFree)
             }
         };
-        if sent.is_err() {
+        if !is_there {
             return;
         }
     }

@@ -27,6 +27,7 @@ pub(crate) struct Logs {
     monitors: Log,
     books: Option<Log>,
     proofs: Proofs,
+    is_poisoned: bool,
     observer: Box<dyn Observer>,
 }
 
@@ -37,7 +38,13 @@ impl Logs {
         observer: Box<dyn Observer>,
     ) -> Self {
         let log = |store| Log { store, is_dirty: false };
-        Self { monitors: log(monitors), books: books.map(log), proofs: Proofs::new(), observer }
+        Self {
+            monitors: log(monitors),
+            books: books.map(log),
+            proofs: Proofs::new(),
+            is_poisoned: false,
+            observer,
+        }
     }
 
     /// Says whether books and monitors share a log, so that one batch holds both.
@@ -47,6 +54,11 @@ impl Logs {
 
     pub(crate) fn observe(&mut self, boundary: Boundary) {
         self.observer.at(boundary);
+    }
+
+    /// Says whether a sync has failed: what is durable is not known until the next start.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.is_poisoned
     }
 
     pub(crate) fn proofs(&self) -> &Proofs {
@@ -88,7 +100,13 @@ impl Logs {
         if !log.is_dirty {
             return Ok(());
         }
-        let durable: Durable = log.store.sync()?;
+        let durable: Durable = match log.store.sync() {
+            Ok(durable) => durable,
+            Err(error) => {
+                self.is_poisoned = true;
+                return Err(error);
+            }
+        };
         log.is_dirty = false;
         self.proofs.learn(durable);
         self.observe(Boundary::Sync);
