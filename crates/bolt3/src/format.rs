@@ -14,7 +14,8 @@ mod static_remote_key;
 ///
 /// # Units
 ///
-/// Weights are the expected weights of BOLT 3, Appendix A, with signatures of 73 bytes.
+/// Weights are the expected weights of BOLT 3, Appendix A, with signatures of 73 bytes: what fees
+/// are computed from. Real transactions weigh a little less.
 ///
 /// Source: BOLT 3.
 #[derive(Debug, Clone, Copy)]

@@ -87,9 +87,14 @@ impl ChannelKeys {
 
 /// A signer that holds its keys in memory.
 ///
-/// A request does not say whose commitment it is, so this signer cannot tell one that was revoked
-/// from the peer's commitment of the same number: that none is signed after
-/// [`revoke`](ChannelSigner::revoke) rests on the monitor, which forgets it first.
+/// A request does not say whose commitment it is, so this signer cannot tell one of ours that was
+/// revoked from the peer's of the same number. Its caller must never ask for a signature on a
+/// commitment that it has revoked.
+///
+/// # Crash safety
+///
+/// Remembers nothing but the keys, and signs deterministically (RFC 6979): after a restart with the
+/// same keys every signature is the same.
 #[derive(Debug)]
 pub struct InMemorySigner {
     secp: Secp256k1<SignOnly>,

@@ -152,9 +152,8 @@ fn wrong_signatures_are_refused_by_their_place() {
     let parameters = &channel.parameters;
     let mut signer = signer(channel.keys(Side::Local));
     let (signature, signatures) = sign_commitment(&mut signer, parameters, &theirs).unwrap();
-    let verify = |signature, signatures: &[_]| {
-        verify_commitment(parameters, &theirs, signature, signatures)
-    };
+    let verify =
+        |signature, signatures: &[_]| verify_commitment(parameters, &theirs, signature, signatures);
     assert_eq!(verify(&signature, &signatures), Ok(()));
     assert_eq!(verify(&signatures[0], &signatures), Err(Bolt3Error::InvalidSignature));
     let swapped = [signatures[1], signatures[0]];
@@ -227,7 +226,8 @@ fn a_secret_that_is_no_private_key_gives_no_point() {
 #[test]
 fn secrets_must_come_one_by_one() {
     let secret = |at: u64| generate_from_seed(&[5; 32], number(at).secret_index());
-    let insert = |store: &mut SecretStore, at: u64| store.insert(number(at).secret_index(), secret(at));
+    let insert =
+        |store: &mut SecretStore, at: u64| store.insert(number(at).secret_index(), secret(at));
     let mut store = SecretStore::new();
     let refused = |expected: u64, got: u64| {
         let expected = Some(number(expected).secret_index());

@@ -8,7 +8,8 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
+    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid,
+    Witness,
 };
 use lastword_bolt3::{
     Bolt3Error, ChannelKeys, CommitmentInput, CommitmentTx, InMemorySigner, build_commitment,
@@ -37,6 +38,7 @@ pub(crate) fn vectors(test: &str) -> Option<PathBuf> {
 }
 
 /// A channel with the private keys of both sides.
+#[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) parameters: ChannelParameters,
     pub(crate) keys: [ChannelKeys; 2],

@@ -265,10 +265,7 @@ fn common_htlc(common: &Value, id: u64) -> Htlc {
     };
     let preimage = PaymentPreimage(bytes32(fact("payment_preimage")));
     let (amount_msat, expiry) = (int(fact("amount_msat")), int(fact("expiry")));
-    Htlc {
-        payment_hash: preimage.payment_hash(),
-        ..htlc(direction, id, amount_msat, 0, expiry)
-    }
+    Htlc { payment_hash: preimage.payment_hash(), ..htlc(direction, id, amount_msat, 0, expiry) }
 }
 
 /// Which of the common HTLCs a case holds is said by its name only.
