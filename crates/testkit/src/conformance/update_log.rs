@@ -100,16 +100,16 @@ where
         (b, vec![b"b1".to_vec(), b"b1".to_vec()]),
         (payments, vec![large.clone()]),
     ];
-    let check = |log: &Subject<'_, H>, when: &str| {
+    let check = |log: &Subject<'_, H>, rule: Rule, when: &str| {
         expected.iter().try_for_each(|(stream, bodies)| {
-            expect_equal(Rule::ReplayWhole, when, &log.bodies(*stream)?, bodies)
+            expect_equal(rule, when, &log.bodies(*stream)?, bodies)
         })
     };
-    check(&log, "records before a sync")?;
+    check(&log, Rule::ReplayWhole, "records before a sync")?;
     let _proof = log.sync()?;
-    check(&log, "records after a sync")?;
+    check(&log, Rule::ReplayWhole, "records after a sync")?;
     log.reopen();
-    check(&log, "records after reopening")
+    check(&log, Rule::SyncedSurvives, "records after reopening")
 }
 
 fn replay_starts_and_stops<H: Harness>(harness: &mut H) -> Result<(), Violation>
