@@ -78,18 +78,18 @@ fn an_htlc_named_twice_is_refused() {
 #[test]
 fn more_htlcs_than_a_side_may_offer_are_refused() {
     let channel = Channel::new(ANCHORS);
-    let fill = |direction, count: usize| {
+    let many = |direction, count: usize| {
         (0..count).map(move |id| htlc(direction, u64::try_from(id).unwrap(), 600_000, 1, 500))
     };
-    let mut htlcs: Vec<Htlc> = fill(OFFERED, MAX_ACCEPTED_HTLCS).collect();
-    htlcs.extend(fill(RECEIVED, MAX_ACCEPTED_HTLCS));
+    let mut htlcs: Vec<Htlc> = many(OFFERED, MAX_ACCEPTED_HTLCS).collect();
+    htlcs.extend(many(RECEIVED, MAX_ACCEPTED_HTLCS));
     let full = channel.commitment(Side::Local, 253, &htlcs).unwrap();
     assert_eq!(full.htlc_vouts().len(), 966);
     assert!(full.transaction.weight().to_wu() < 400_000, "Bitcoin Core relays it");
 
     for direction in [OFFERED, RECEIVED] {
         let count = MAX_ACCEPTED_HTLCS + 1;
-        let htlcs: Vec<Htlc> = fill(direction, count).collect();
+        let htlcs: Vec<Htlc> = many(direction, count).collect();
         let got = channel.commitment(Side::Local, 253, &htlcs);
         assert_eq!(got, Err(Bolt3Error::TooManyHtlcs { count }));
     }

@@ -29,10 +29,8 @@ fn the_funding_output_takes_both_signatures() {
         let script = funding_script(&local, &remote);
         let output = (&script, parameters.funding_amount);
         let mut transaction = commitment.transaction.clone();
-        let [ours, theirs] = SIDES.map(|side| {
-            let all = EcdsaSighashType::All;
-            channel.sign(side, SigningKey::Funding, &transaction, output, all)
-        });
+        let [ours, theirs] =
+            SIDES.map(|side| channel.sign(side, SigningKey::Funding, &transaction, output));
         let witness = funding_witness(&script, &ours, &local, &theirs, &remote);
         check(&mut transaction, output, &witness, true);
         // The order of the keys, not of the sides, decides; a wrong order is refused.
@@ -52,9 +50,8 @@ fn htlc_transactions_take_the_htlc_outputs_of_their_owner() {
             let HtlcTx { transaction, script, amount, is_success, .. } =
                 commitment.htlc_transaction(vout).unwrap();
             let output = (&script, amount);
-            let all = EcdsaSighashType::All;
             let key = htlc_key(&commitment);
-            let ours = channel.sign(commitment.owner(), key, &transaction, output, all);
+            let ours = channel.sign(commitment.owner(), key, &transaction, output);
             let (hash, preimage) = hash_of(&commitment, vout);
             let shown = is_success.then_some(preimage);
             let sighash = remote_htlc_sighash(commitment.format());
@@ -87,8 +84,8 @@ fn an_htlc_transaction_with_anchors_takes_a_fee_input_and_without_does_not() {
         transaction.input.extend(paid.input);
         transaction.output.extend(paid.output);
         let output = (&script, amount);
-        let (key, all) = (htlc_key(&commitment), EcdsaSighashType::All);
-        let ours = channel.sign(commitment.owner(), key, &transaction, output, all);
+        let key = htlc_key(&commitment);
+        let ours = channel.sign(commitment.owner(), key, &transaction, output);
         let shown = is_success.then_some(hash_of(&commitment, vout).1);
         let sighash = remote_htlc_sighash(commitment.format());
         let witness = htlc_witness(&signatures[0], sighash, &ours, shown, &script);
@@ -115,8 +112,7 @@ fn delayed_outputs_wait_for_the_delay_and_fall_to_the_revocation_key() {
             let key = SigningKey::DelayedPayment { per_commitment_point: point };
             for (wait, is_good) in [(delay, true), (delay - 1, false)] {
                 let mut transaction = spend(outpoint, amount, wait, 0);
-                let all = EcdsaSighashType::All;
-                let signature = channel.sign(owner, key, &transaction, (script, amount), all);
+                let signature = channel.sign(owner, key, &transaction, (script, amount));
                 let witness = delayed_witness(&signature, script);
                 check(&mut transaction, (script, amount), &witness, is_good);
             }
@@ -140,9 +136,8 @@ fn to_remote_falls_to_the_payment_key() {
         let is_anchors = commitment.format() == CommitmentFormat::AnchorsZeroFeeHtlc;
         for wait in [1, 0] {
             let mut transaction = spend(outpoint, amount, wait, 0);
-            let all = EcdsaSighashType::All;
             let payment = SigningKey::Payment;
-            let signature = channel.sign(other, payment, &transaction, (script, amount), all);
+            let signature = channel.sign(other, payment, &transaction, (script, amount));
             let pubkey = channel.parameters.side(other).payment_basepoint;
             let witness = if is_anchors {
                 payment_key_witness(&signature, script)
@@ -165,8 +160,8 @@ fn an_anchor_falls_to_its_owner_at_once_and_to_anybody_after_sixteen_blocks() {
             }
             let (outpoint, script, amount) = output(&commitment, kind);
             let mut transaction = spend(outpoint, amount, 0, 0);
-            let (key, all) = (SigningKey::Funding, EcdsaSighashType::All);
-            let signature = channel.sign(side, key, &transaction, (script, amount), all);
+            let key = SigningKey::Funding;
+            let signature = channel.sign(side, key, &transaction, (script, amount));
             check(&mut transaction, (script, amount), &anchor_witness(&signature, script), true);
             let anybody = Witness::from_slice(&[&[], script.as_bytes()]);
             for (wait, is_good) in [(16, true), (15, false)] {
@@ -194,8 +189,8 @@ fn the_other_side_takes_htlc_outputs_with_the_preimage_or_after_the_expiry() {
             let outpoint = OutPoint { txid: commitment.txid(), vout };
             let witness_at = |sequence, lock_time| {
                 let transaction = spend(outpoint, amount, sequence, lock_time);
-                let (key, all) = (htlc_key(&commitment), EcdsaSighashType::All);
-                let signature = channel.sign(other, key, &transaction, (&script, amount), all);
+                let key = htlc_key(&commitment);
+                let signature = channel.sign(other, key, &transaction, (&script, amount));
                 let witness = if is_timeout {
                     htlc_timeout_witness(&signature, &script)
                 } else {

@@ -184,8 +184,9 @@ fn a_full_commitment_is_built_alike_whatever_the_order() {
         .flat_map(|id| {
             let id = u64::try_from(id).unwrap();
             let preimage = u8::try_from(id % 3).unwrap();
-            [HtlcDirection::Offered, HtlcDirection::Received]
-                .map(|direction| htlc(direction, id, 1_000_000, preimage, 500 + preimage as u32))
+            [HtlcDirection::Offered, HtlcDirection::Received].map(|direction| {
+                htlc(direction, id, 1_000_000, preimage, 500 + u32::from(preimage))
+            })
         })
         .collect();
     let first = channel.commitment(Side::Remote, 253, &htlcs).unwrap();

@@ -1,6 +1,6 @@
 //! Reading the spend of an HTLC: nothing that the chain can hold is misread.
 
-use bitcoin::{EcdsaSighashType, OutPoint, Script, ScriptBuf, Transaction, Witness};
+use bitcoin::{OutPoint, Script, ScriptBuf, Transaction, Witness};
 use lastword_bolt3::{
     CommitmentTx, HtlcSpend, HtlcTx, read_htlc_spend, rules, scripts::received_htlc,
 };
@@ -44,7 +44,7 @@ fn every_stack_that_consensus_accepts_is_read_as_what_it_is() {
 
 #[test]
 fn a_witness_of_another_script_is_other() {
-    for (channel, commitment) in scenes() {
+    for (_, commitment) in scenes() {
         for vout in commitment.htlc_vouts() {
             let HtlcTx { script, .. } = commitment.htlc_transaction(vout).unwrap();
             let (hash, preimage) = hash_of(&commitment, vout);
@@ -69,7 +69,6 @@ fn a_witness_of_another_script_is_other() {
                 }
             }
         }
-        drop(channel);
     }
 }
 
@@ -104,8 +103,8 @@ fn elements(
         bytes
     };
     let owner = commitment.owner();
-    let (key, all) = (htlc_key(commitment), EcdsaSighashType::All);
-    let sign = |side| der(channel.sign(side, key, transaction, (script, amount), all));
+    let key = htlc_key(commitment);
+    let sign = |side| der(channel.sign(side, key, transaction, (script, amount)));
     let revocation = revocation_secret(channel, commitment);
     vec![
         vec![],

@@ -31,7 +31,7 @@ const OPENING: usize = 74;
 fn t_1_a_commitment_hides_its_number_in_sequence_and_lock_time() {
     let channel = Channel::new(LEGACY);
     let transaction = channel.commitment(LOCAL, 253, &[]).unwrap().transaction;
-    let hidden = 42 ^ obscuring_factor(&channel.parameters);
+    let hidden = number(42).value() ^ obscuring_factor(&channel.parameters);
 
     assert_eq!(transaction.version, Version::TWO);
     assert_eq!(transaction.input.len(), 1);
@@ -492,6 +492,6 @@ fn htlc_parts() -> (bitcoin::secp256k1::ecdsa::Signature, EcdsaSighashType, bitc
     let sighash = EcdsaSighashType::SinglePlusAnyoneCanPay;
     let amount = Amount::from_sat(1);
     let key = SigningKey::Payment;
-    let signature = channel.sign(LOCAL, key, &transaction, (&script, amount), sighash);
+    let signature = channel.sign(LOCAL, key, &transaction, (&script, amount));
     (signature, sighash, script)
 }

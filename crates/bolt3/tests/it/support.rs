@@ -105,14 +105,13 @@ impl Channel {
         point_of(&generate_from_seed(&self.keys(owner).commitment_seed, index)).unwrap()
     }
 
-    /// Signs one input with the keys of `side`.
+    /// Signs all of a transaction with a key of `side`.
     pub(crate) fn sign(
         &self,
         side: Side,
         key: SigningKey,
         transaction: &Transaction,
         (script, amount): (&ScriptBuf, Amount),
-        sighash: EcdsaSighashType,
     ) -> Signature {
         signer(self.keys(side))
             .sign(&SigningRequest {
@@ -122,7 +121,7 @@ impl Channel {
                 input: 0,
                 amount,
                 script,
-                sighash,
+                sighash: EcdsaSighashType::All,
             })
             .unwrap()
     }

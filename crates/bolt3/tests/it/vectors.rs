@@ -6,7 +6,7 @@ use std::path::Path;
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, Transaction};
+use bitcoin::{Amount, OutPoint, Transaction};
 use hex::{DisplayHex as _, FromHex as _};
 use lastword_bolt3::{
     Bolt3Error, ChannelKeys, CommitmentKeys, CommitmentTx, HtlcTx, OutputKind, SecretStore,
@@ -344,7 +344,6 @@ fn local_signature(common: &Common, commitment: &CommitmentTx) -> Signature {
         SigningKey::Funding,
         &commitment.transaction,
         (&script, *funding_amount),
-        EcdsaSighashType::All,
     )
 }
 
@@ -360,13 +359,8 @@ fn signed_htlc(
     expected: &str,
 ) -> Transaction {
     let key = SigningKey::Htlc { per_commitment_point: common.point };
-    let local = common.channel.sign(
-        Side::Local,
-        key,
-        &htlc.transaction,
-        (&htlc.script, htlc.amount),
-        EcdsaSighashType::All,
-    );
+    let local =
+        common.channel.sign(Side::Local, key, &htlc.transaction, (&htlc.script, htlc.amount));
     // The preimage is the only thing that the commitment does not know.
     let expected: Transaction = deserialize_hex(expected).unwrap();
     let shown = expected.input[0].witness.nth(3).unwrap();
