@@ -179,3 +179,64 @@ const HEADER: u8 = 2;
 const BLOCK: u8 = 3;
 const BROADCAST: u8 = 4;
 const ERROR: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+    use bitcoin::constants::genesis_block;
+
+    use super::*;
+
+    #[test]
+    fn messages_come_back_as_they_were() {
+        let block = genesis_block(Network::Regtest);
+        let (hash, transaction) = (block.block_hash(), block.txdata[0].clone());
+        let place = BlockRef { height: BlockHeight(0x0102_0304), hash };
+        for request in [
+            Request::Tip,
+            Request::Header(hash),
+            Request::Block(hash),
+            Request::Broadcast(transaction),
+        ] {
+            assert_eq!(Request::decode(&request.encode()), Ok(request));
+        }
+        for answer in [
+            Answer::Tip(place),
+            Answer::Header(Header { block: place, previous: hash }),
+            Answer::Block(block),
+            Answer::Taken,
+            Answer::Error(ChainErrorKind::Retry, String::new()),
+            Answer::Error(ChainErrorKind::Refused, "why".to_owned()),
+            Answer::Error(ChainErrorKind::Nonsense, "why".to_owned()),
+            Answer::Error(ChainErrorKind::NotFound, "why".to_owned()),
+            Answer::Error(ChainErrorKind::Rejected, "why".to_owned()),
+        ] {
+            assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn nothing_may_be_missing_or_left_over() {
+        let hash = genesis_block(Network::Regtest).block_hash();
+        let place = BlockRef { height: BlockHeight(1), hash };
+        let answer = Answer::Header(Header { block: place, previous: hash }).encode();
+        for end in 0..answer.len() {
+            assert_eq!(Answer::decode(&answer[..end]), Err(Malformed), "{end} bytes");
+        }
+        assert_eq!(Answer::decode(&[&answer[..], &[0]].concat()), Err(Malformed));
+        let request = Request::Block(hash).encode();
+        for end in 0..request.len() {
+            assert_eq!(Request::decode(&request[..end]), Err(Malformed), "{end} bytes");
+        }
+        assert_eq!(Request::decode(&[&request[..], &[0]].concat()), Err(Malformed));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let long = format!("{}é", "x".repeat(MAX_REASON_BYTES - 1));
+        let cut = "x".repeat(MAX_REASON_BYTES - 1);
+        let answer = Answer::Error(ChainErrorKind::Rejected, long);
+        let expected = Answer::Error(ChainErrorKind::Rejected, cut);
+        assert_eq!(Answer::decode(&answer.encode()), Ok(expected));
+    }
+}

@@ -1,3 +1,9 @@
 //! The public surface of the in-process chain, rule by rule.
 
-mod smoke;
+mod blocks;
+mod pool;
+mod prop;
+mod remote;
+mod scripts;
+mod support;
+mod transactions;
