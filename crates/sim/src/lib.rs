@@ -1,1 +1,17 @@
-//! A small world around the real crates.
+#![doc = include_str!("../README.md")]
+
+pub mod channel;
+pub mod error;
+pub mod link;
+pub mod messages;
+pub mod node;
+pub mod outside;
+pub mod peer;
+pub mod record;
+pub mod run;
+pub mod scenario;
+pub mod seed;
+pub mod world;
+
+pub use channel::closing;
+pub use error::{SimError, Trying};

@@ -1,0 +1,129 @@
+//! Paying: the intent and every part in one append, and only then a word to the peer.
+
+use std::collections::BTreeMap;
+
+use lastword_engine::EngineError;
+use lastword_types::{
+    HtlcAdded, HtlcId, HtlcOrigin, Intent, IntentPart, Metadata, MonitorUpdate, PartIndex,
+    RemoteCommitment, UpdateStep,
+};
+
+use super::view::{PeerStatus, is_closing};
+use super::{Node, Shell, numbered};
+use crate::channel::Balances;
+use crate::error::{SimError, Trying as _};
+use crate::messages::{Answer, PayOrder};
+
+impl<S: Shell> Node<S> {
+    pub(super) fn pay(&mut self, order: &PayOrder) -> Result<Answer, SimError> {
+        for part in &order.parts {
+            self.advance(part.channel)?;
+        }
+        if !self.has_begun(order)? {
+            match self.begin(order)? {
+                Answer::Done => {}
+                other @ (Answer::IdTaken | Answer::Ledger(_) | Answer::Failed(_)) => {
+                    return Ok(other);
+                }
+            }
+        }
+        // The HTLCs are durable: they may leave.
+        for part in &order.parts {
+            self.advance(part.channel)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Says whether this incarnation of the payment is known: by the book, or by a ledger.
+    fn has_begun(&mut self, order: &PayOrder) -> Result<bool, SimError> {
+        let (payment_id, generation) = (order.payment_id, order.generation);
+        let in_book = self.shell.with(move |driver| {
+            driver.payment(payment_id).is_some_and(|view| view.intent.generation == generation)
+        })?;
+        if in_book {
+            return Ok(true);
+        }
+        for part in &order.parts {
+            let state = self.known(part.channel)?;
+            let is_there = state.htlcs.values().any(|entry| match &entry.htlc.origin {
+                HtlcOrigin::Payment(origin) => {
+                    origin.payment_id == payment_id && origin.generation == generation
+                }
+                HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => false,
+            });
+            if is_there {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn begin(&mut self, order: &PayOrder) -> Result<Answer, SimError> {
+        let (intent, updates) = self.plan_payment(order)?;
+        let sent = self.shell.with(move |driver| driver.send_payment(intent, updates))?;
+        match sent {
+            Ok(()) => Ok(Answer::Done),
+            Err(EngineError::PaymentIdBusy(_)) => Ok(Answer::IdTaken),
+            Err(error) => Err(error).trying("send a payment"),
+        }
+    }
+
+    /// Builds the intent and, for each channel, the one update that adds its parts.
+    fn plan_payment(&mut self, order: &PayOrder) -> Result<(Intent, Vec<MonitorUpdate>), SimError> {
+        let mut statuses: BTreeMap<u16, (PeerStatus, u64)> = BTreeMap::new();
+        let mut parts = Vec::new();
+        for part in &order.parts {
+            if !statuses.contains_key(&part.channel) {
+                let status = self.peer_status(part.channel)?;
+                statuses.insert(part.channel, (status, 0));
+            }
+            let (status, used) = statuses
+                .get_mut(&part.channel)
+                .ok_or(SimError::new("the channel of a part does not exist"))?;
+            let htlc_id = HtlcId(status.next_htlc_id.0 + *used);
+            *used += 1;
+            parts.push(IntentPart {
+                channel_id: self.seed.channel_id(part.channel),
+                htlc_id,
+                amount_msat: part.amount_msat,
+                part_amount_msat: part.part_amount_msat,
+                cltv_expiry: part.cltv_expiry,
+            });
+        }
+        let intent = Intent {
+            payment_id: order.payment_id,
+            generation: order.generation,
+            attempt: 0,
+            payment_hash: order.payment_hash,
+            total_msat: order.total_msat,
+            fee_msat: order.fee_msat,
+            parts,
+            metadata: Metadata::Here(order.metadata.clone()),
+        };
+        let channels: Vec<u16> = statuses.keys().copied().collect();
+        let updates = channels
+            .into_iter()
+            .map(|channel| self.plan_channel(channel, &intent))
+            .collect::<Result<_, _>>()?;
+        Ok((intent, updates))
+    }
+
+    fn plan_channel(&mut self, channel: u16, intent: &Intent) -> Result<MonitorUpdate, SimError> {
+        let state = self.known(channel)?;
+        if is_closing(&state) || state.remote_previous.is_some() {
+            return Err(SimError::new("the channel takes no new HTLC"));
+        }
+        let mut balances = Balances::of(&state.remote);
+        let mut added = Vec::new();
+        for (index, part) in (0..).zip(&intent.parts) {
+            if part.channel_id == state.parameters.channel_id {
+                balances.lock(false, part.amount_msat)?;
+                let htlc = intent.htlc(PartIndex(index)).ok_or(SimError::new("no such part"))?;
+                added.push(HtlcAdded::New(htlc));
+            }
+        }
+        let commitment: RemoteCommitment =
+            self.remote_commitment(channel, &state, balances, added, Vec::new())?;
+        numbered(&state, vec![UpdateStep::RemoteCommitment(commitment)])
+    }
+}

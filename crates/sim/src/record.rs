@@ -1,0 +1,66 @@
+//! [`Told`]: what the user was told, in a record that the node never reads.
+
+use std::collections::BTreeMap;
+
+use lastword_types::{Event, EventKey, Generation, PaymentId};
+
+/// Every event that the user's handler was called with, in order.
+#[derive(Debug, Default)]
+pub struct Told {
+    events: Vec<Event>,
+}
+
+/// What the user was told of one incarnation of a payment.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    /// How often a terminal event came.
+    pub terminal_count: usize,
+    /// The different terminal events.
+    pub distinct_terminal: Vec<Event>,
+    /// Events that came again under the same key with other fields.
+    pub contradictions: usize,
+}
+
+impl Told {
+    /// Notes one event.
+    pub fn note(&mut self, event: &Event) {
+        self.events.push(event.clone());
+    }
+
+    /// Returns how many events came.
+    pub fn count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Returns every event, in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Returns what was told of each incarnation of each payment.
+    pub fn stories(&self) -> BTreeMap<(PaymentId, Generation), Story> {
+        let mut stories: BTreeMap<(PaymentId, Generation), Story> = BTreeMap::new();
+        let mut first: BTreeMap<EventKey, &Event> = BTreeMap::new();
+        for event in &self.events {
+            let Some(key) = event.key() else { continue };
+            let story = stories.entry((key.payment_id, key.generation)).or_default();
+            if *first.entry(key).or_insert(event) != event {
+                story.contradictions += 1;
+            }
+            if key.kind.is_terminal() {
+                story.terminal_count += 1;
+                if !story.distinct_terminal.contains(event) {
+                    story.distinct_terminal.push(event.clone());
+                }
+            }
+        }
+        stories
+    }
+
+    /// Says whether a terminal event of this incarnation came.
+    pub fn is_told(&self, payment_id: PaymentId, generation: Generation) -> bool {
+        self.events.iter().filter_map(Event::key).any(|key| {
+            key.payment_id == payment_id && key.generation == generation && key.kind.is_terminal()
+        })
+    }
+}
