@@ -1,0 +1,154 @@
+//! The values behind the golden files of payments: records, the book, and events.
+
+use lastword_types::{
+    Alarm, AmountMsat, BlockHeight, BookEntry, BookState, ChannelId, Event, EventKey, EventKind,
+    Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata, Outcome,
+    PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState,
+};
+
+use crate::any::Any;
+use crate::build::{key, number, txid};
+
+const PAYMENT: PaymentId = PaymentId([0x1D; 32]);
+const GENERATION: Generation = Generation([0x6E; 16]);
+
+/// The reasons for which an HTLC fails, all of them.
+const REASONS: [(&str, HtlcFailure); 5] = [
+    ("payment_decided_removed", HtlcFailure::Removed { code: 0x400F }),
+    ("payment_decided_timed_out", HtlcFailure::TimedOut),
+    ("payment_decided_absent", HtlcFailure::Absent),
+    ("payment_decided_never_sent", HtlcFailure::NeverSent),
+    ("payment_decided_abandoned", HtlcFailure::Abandoned),
+];
+
+pub(crate) fn sent() -> Outcome {
+    Outcome::Sent {
+        preimage: PaymentPreimage([0x99; 32]),
+        amount_msat: AmountMsat(100_000_000),
+        fee_msat: AmountMsat(2_000),
+    }
+}
+
+fn intent(parts: u8, metadata: Metadata) -> Intent {
+    let part = |n| IntentPart {
+        channel_id: ChannelId([0xC0 + n; 32]),
+        htlc_id: HtlcId(2 + u64::from(n)),
+        amount_msat: AmountMsat(50_001_000),
+        part_amount_msat: AmountMsat(50_000_000),
+        cltv_expiry: BlockHeight(800_144),
+    };
+    Intent {
+        payment_id: PAYMENT,
+        generation: GENERATION,
+        attempt: 1,
+        payment_hash: PaymentHash([0xAB; 32]),
+        total_msat: AmountMsat(100_000_000),
+        fee_msat: AmountMsat(2_000),
+        parts: (1..=parts).map(part).collect(),
+        metadata,
+    }
+}
+
+pub(crate) fn payment_records() -> Vec<(&'static str, Any)> {
+    let (payment_id, generation) = (PAYMENT, GENERATION);
+    let handled = |kind| PaymentRecord::Handled { key: EventKey { payment_id, generation, kind } };
+    let (attempt, part) = (1, PartIndex(300));
+    let decided = |outcome| PaymentRecord::Decided { payment_id, generation, outcome };
+    let mut records = vec![
+        ("payment_intent", PaymentRecord::Intent(intent(2, Metadata::Here(b"order 66".into())))),
+        ("payment_rebuilt", PaymentRecord::Rebuilt(intent(0, Metadata::Hash([0x4A; 32])))),
+        ("payment_abandoned", PaymentRecord::Abandoned { payment_id, generation }),
+        ("payment_decided_sent", decided(sent())),
+        ("payment_handled_path_failed", handled(EventKind::PathFailed { attempt, part })),
+        ("payment_handled_failed", handled(EventKind::Failed)),
+        ("payment_handled_sent", handled(EventKind::Sent)),
+        ("payment_handled_path_successful", handled(EventKind::PathSuccessful { attempt, part })),
+        ("payment_adopted", PaymentRecord::Adopted { payment_id, generation, outcome: sent() }),
+        ("payment_dropped", PaymentRecord::Dropped { payment_id, generation }),
+    ];
+    records.extend(REASONS.map(|(name, reason)| (name, decided(Outcome::Failed { reason }))));
+    records.into_iter().map(|(name, record)| (name, Any::Payment(record))).collect()
+}
+
+pub(crate) fn book_states() -> Vec<(&'static str, Any)> {
+    let entry = |state, is_abandoned, kinds: &[EventKind]| BookEntry {
+        intent: intent(1, Metadata::Here(Vec::new())),
+        state,
+        is_abandoned,
+        paths_handled: kinds.iter().copied().collect(),
+    };
+    let (attempt, part) = (0, PartIndex(0));
+    let paths =
+        [EventKind::PathFailed { attempt, part }, EventKind::PathSuccessful { attempt, part }];
+    let failed = Outcome::Failed { reason: HtlcFailure::NeverSent };
+    let payments = [
+        (PaymentId([1; 32]), entry(PaymentState::Pending, true, &[])),
+        (PaymentId([2; 32]), entry(PaymentState::Decided(sent()), false, &paths)),
+        (PaymentId([3; 32]), entry(PaymentState::Handled(failed), false, &paths[..1])),
+    ];
+    vec![
+        ("book_state_empty", Any::BookState(BookState::default())),
+        ("book_state", Any::BookState(BookState { epoch: 5, payments: payments.into() })),
+    ]
+}
+
+pub(crate) fn events() -> Vec<(&'static str, Any)> {
+    let (payment_id, generation) = (PAYMENT, GENERATION);
+    let (attempt, part, htlc) = (1, PartIndex(0), key(HtlcDirection::Offered, 3));
+    let payment_hash = PaymentHash([0xAB; 32]);
+    let amount_msat = AmountMsat(50_000_000);
+    let channel_id = ChannelId([0xC1; 32]);
+    let revoked = Alarm::RevokedCommitment { channel_id, txid: txid(0xBA), number: number(7) };
+    [
+        (
+            "event_payment_sent",
+            Event::PaymentSent {
+                payment_id,
+                generation,
+                payment_hash,
+                preimage: PaymentPreimage([0x99; 32]),
+                amount_msat,
+                fee_msat: AmountMsat(2_000),
+            },
+        ),
+        (
+            "event_payment_path_successful",
+            Event::PaymentPathSuccessful {
+                payment_id,
+                generation,
+                attempt,
+                part,
+                htlc,
+                amount_msat,
+            },
+        ),
+        (
+            "event_payment_path_failed",
+            Event::PaymentPathFailed {
+                payment_id,
+                generation,
+                attempt,
+                part,
+                htlc,
+                reason: HtlcFailure::TimedOut,
+            },
+        ),
+        (
+            "event_payment_failed",
+            Event::PaymentFailed {
+                payment_id,
+                generation,
+                payment_hash,
+                reason: HtlcFailure::Absent,
+            },
+        ),
+        (
+            "event_alarm_unknown_spend",
+            Event::Alarm(Alarm::UnknownFundingSpend { channel_id, txid: txid(0xBA) }),
+        ),
+        ("event_alarm_revoked", Event::Alarm(revoked)),
+        ("event_alarm_finality", Event::Alarm(Alarm::FinalityViolated { htlc })),
+    ]
+    .map(|(name, event)| (name, Any::Event(event)))
+    .into()
+}

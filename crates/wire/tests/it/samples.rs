@@ -1,0 +1,325 @@
+//! The values behind the golden files of monitors and the chain: every record and every variant.
+
+use lastword_types::{
+    BlockHeight, Card, ChainDelta, ChainTip, ChannelId, Close, CommitmentFormat, FulfilledHow,
+    FundingSpend, Generation, HtlcAdded, HtlcDirection, HtlcFailure, HtlcId, HtlcOrigin,
+    HtlcRemoved, HtlcState, LocalCommitment, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
+    Outcome, OutputSpend, OutputSpendKind, PaymentHash, PaymentPreimage, PerCommitmentSecret,
+    ReleasePaymentComplete, RemoteCommitment, RemovalReason, SecretIndex, Side, Spell, Told,
+    UpdateId, UpdateStep,
+};
+
+use crate::any::Any;
+use crate::book;
+use crate::build::{
+    block, forward, htlc, key, local_commitment, new_channel, number, outpoint, paid_by,
+    parameters, remote_commitment, signature, signed, transaction, txid, unsigned,
+};
+
+/// Every golden value with the name of its file.
+pub(crate) fn all() -> Vec<(&'static str, Any)> {
+    let mut all = Vec::new();
+    all.extend(monitor_records());
+    all.extend(updates());
+    all.extend(monitor_states());
+    all.extend(cards());
+    all.extend(book::payment_records());
+    all.extend(book::book_states());
+    all.extend(book::events());
+    all
+}
+
+fn monitor_records() -> Vec<(&'static str, Any)> {
+    use CommitmentFormat::{AnchorsZeroFeeHtlc, StaticRemoteKey};
+    let release = |told| {
+        let htlc = key(HtlcDirection::Offered, 3);
+        MonitorRecord::Release(ReleasePaymentComplete { htlc, told })
+    };
+    let told = |outcome| Told::Payment { generation: Generation([0x6E; 16]), outcome };
+    let connected = |transactions| {
+        MonitorRecord::Chain(ChainDelta::Connected { block: block(800_001), transactions })
+    };
+    let created = |format, opener| MonitorRecord::Created(Box::new(new_channel(format, opener)));
+    [
+        ("monitor_created_static_remote_key", created(StaticRemoteKey, Side::Local)),
+        ("monitor_created_anchors", created(AnchorsZeroFeeHtlc, Side::Remote)),
+        ("monitor_release_sent", release(told(book::sent()))),
+        (
+            "monitor_release_failed",
+            release(told(Outcome::Failed { reason: HtlcFailure::TimedOut })),
+        ),
+        ("monitor_release_forward", release(Told::Forward)),
+        ("monitor_connected_empty", connected(Vec::new())),
+        ("monitor_connected", connected(vec![transaction(true), transaction(false)])),
+        (
+            "monitor_disconnected",
+            MonitorRecord::Chain(ChainDelta::Disconnected { fork: block(799_999) }),
+        ),
+    ]
+    .map(|(name, record)| (name, Any::Monitor(record)))
+    .into()
+}
+
+fn updates() -> Vec<(&'static str, Any)> {
+    let update = |update_id, steps| {
+        let channel_id = ChannelId([0xC1; 32]);
+        Any::Monitor(MonitorRecord::Update(MonitorUpdate {
+            channel_id,
+            update_id: UpdateId(update_id),
+            steps,
+        }))
+    };
+    let preimage = PaymentPreimage([0x99; 32]);
+    let secret = PerCommitmentSecret([0x5E; 32]);
+    vec![
+        ("monitor_update_empty", update(1, vec![])),
+        ("monitor_update_local", update(2, vec![UpdateStep::LocalCommitment(busy_local())])),
+        ("monitor_update_remote", update(3, vec![UpdateStep::RemoteCommitment(busy_remote())])),
+        (
+            "monitor_update_revocation",
+            update(250, vec![UpdateStep::RemoteRevocation { number: number(41), secret }]),
+        ),
+        (
+            "monitor_update_fulfill",
+            update(251, vec![UpdateStep::Fulfill { htlc_id: HtlcId(3), preimage }]),
+        ),
+        ("monitor_update_preimage", update(65_536, vec![UpdateStep::Preimage { preimage }])),
+        (
+            "monitor_update_mutual_close",
+            update(1 << 32, vec![UpdateStep::MutualClose { txid: txid(0xCC) }]),
+        ),
+        ("monitor_update_fail_channel", update(u64::MAX, vec![UpdateStep::FailChannel])),
+        ("monitor_update_both", update(9, both_commitments(10))),
+    ]
+}
+
+/// One update of both commitments with `pending` HTLCs, one of them new.
+pub(crate) fn both_commitments(pending: u8) -> Vec<UpdateStep> {
+    let new = htlc(HtlcDirection::Offered, 300, paid_by(Metadata::Here(Vec::new())));
+    let (direction, htlc_id) = (new.direction, new.htlc_id);
+    vec![
+        UpdateStep::RemoteCommitment(RemoteCommitment {
+            added: vec![HtlcAdded::New(new)],
+            ..remote_commitment(1000)
+        }),
+        UpdateStep::LocalCommitment(LocalCommitment {
+            added: vec![HtlcAdded::Known { direction, htlc_id }],
+            htlc_signatures: (0..pending).map(signature_of).collect(),
+            ..local_commitment(1000)
+        }),
+    ]
+}
+
+fn signature_of(n: u8) -> bitcoin::secp256k1::ecdsa::Signature {
+    signature(0x10 + n % 0x40)
+}
+
+fn busy_local() -> LocalCommitment {
+    use HtlcDirection::{Offered, Received};
+    let forwarded = HtlcOrigin::Forwarded { outbound: key(Offered, 1) };
+    LocalCommitment {
+        added: vec![
+            HtlcAdded::New(htlc(Offered, 3, paid_by(Metadata::Here(b"order 66".to_vec())))),
+            HtlcAdded::New(htlc(Offered, 4, paid_by(Metadata::Hash([0x4A; 32])))),
+            HtlcAdded::New(htlc(Offered, 5, forward())),
+            HtlcAdded::New(htlc(Received, 3, HtlcOrigin::Ours)),
+            HtlcAdded::New(htlc(Received, 4, forwarded)),
+            HtlcAdded::Known { direction: Received, htlc_id: HtlcId(2) },
+        ],
+        removed: removed(),
+        htlc_signatures: (0..6).map(signature_of).collect(),
+        ..local_commitment(42)
+    }
+}
+
+fn busy_remote() -> RemoteCommitment {
+    use HtlcDirection::{Offered, Received};
+    RemoteCommitment {
+        added: vec![
+            HtlcAdded::Known { direction: Offered, htlc_id: HtlcId(3) },
+            HtlcAdded::New(htlc(Received, 5, HtlcOrigin::Ours)),
+        ],
+        removed: removed(),
+        ..remote_commitment(43)
+    }
+}
+
+fn removed() -> Vec<HtlcRemoved> {
+    let preimage = PaymentPreimage([0x99; 32]);
+    vec![
+        HtlcRemoved {
+            direction: HtlcDirection::Offered,
+            htlc_id: HtlcId(1),
+            reason: RemovalReason::Fulfilled { preimage },
+        },
+        HtlcRemoved {
+            direction: HtlcDirection::Received,
+            htlc_id: HtlcId(0),
+            reason: RemovalReason::Failed { code: 0x1007 },
+        },
+    ]
+}
+
+fn monitor_states() -> Vec<(&'static str, Any)> {
+    let closed = |close| {
+        let spend = FundingSpend { transaction: transaction(true), block: block(800_002), close };
+        MonitorState { funding_spend: Some(spend), ..quiet_state() }
+    };
+    [
+        ("monitor_state_quiet", quiet_state()),
+        ("monitor_state_busy", busy_state()),
+        ("monitor_state_mutual", closed(Close::Mutual)),
+        ("monitor_state_local", closed(Close::LocalUnilateral { number: number(42) })),
+        ("monitor_state_remote", closed(Close::RemoteUnilateral { number: number(43) })),
+        ("monitor_state_revoked", closed(Close::Revoked { number: number(7) })),
+        ("monitor_state_unknown", closed(Close::Unknown)),
+    ]
+    .map(|(name, state)| (name, Any::MonitorState(Box::new(state))))
+    .into()
+}
+
+fn quiet_state() -> MonitorState {
+    MonitorState {
+        parameters: parameters(CommitmentFormat::AnchorsZeroFeeHtlc, Side::Local),
+        latest_update: UpdateId::ZERO,
+        local: signed(0, 0),
+        local_previous: None,
+        remote: unsigned(0),
+        remote_previous: None,
+        remote_secrets: Vec::new(),
+        htlcs: [].into(),
+        preimages: [].into(),
+        closing_txids: [].into(),
+        fail_channel: false,
+        best: block(800_000),
+        funding_spend: None,
+        output_spends: [].into(),
+    }
+}
+
+fn busy_state() -> MonitorState {
+    let secret = |n| PerCommitmentSecret([n; 32]);
+    let index = |n| SecretIndex::new(n).expect("48 bits");
+    let preimage = PaymentPreimage([0x99; 32]);
+    MonitorState {
+        latest_update: UpdateId(77),
+        local: signed(42, 2),
+        local_previous: Some(signed(41, 1)),
+        remote: unsigned(44),
+        remote_previous: Some(unsigned(43)),
+        remote_secrets: vec![(0, index((1 << 48) - 1), secret(1)), (48, index(0), secret(2))],
+        htlcs: htlc_states().into_iter().map(|s| ((s.htlc.direction, s.htlc.htlc_id), s)).collect(),
+        preimages: [
+            (preimage.payment_hash(), preimage),
+            (PaymentHash([0x01; 32]), PaymentPreimage([0x02; 32])),
+        ]
+        .into(),
+        closing_txids: [txid(0xCD), txid(0xCC)].into(),
+        fail_channel: true,
+        output_spends: output_spends().into_iter().collect(),
+        ..quiet_state()
+    }
+}
+
+fn htlc_states() -> Vec<HtlcState> {
+    use HtlcDirection::{Offered, Received};
+    let preimage = PaymentPreimage([0x99; 32]);
+    let live = |direction, htlc_id, origin| HtlcState {
+        htlc: htlc(direction, htlc_id, origin),
+        local: None,
+        remote: Some(Spell { from: number(40), until: None }),
+        removal: None,
+        fulfilled: None,
+        failed: None,
+        late_preimage: None,
+        delivered: None,
+    };
+    vec![
+        live(Received, 2, HtlcOrigin::Ours),
+        HtlcState {
+            local: Some(Spell { from: number(39), until: Some(number(41)) }),
+            removal: Some(RemovalReason::Fulfilled { preimage }),
+            fulfilled: Some((preimage, FulfilledHow::Message)),
+            ..live(Received, 1, HtlcOrigin::Forwarded { outbound: key(Offered, 1) })
+        },
+        HtlcState {
+            remote: None,
+            fulfilled: Some((preimage, FulfilledHow::Chain { txid: txid(0xAA) })),
+            delivered: Some(Told::Forward),
+            ..live(Offered, 1, forward())
+        },
+        HtlcState {
+            removal: Some(RemovalReason::Failed { code: 0 }),
+            failed: Some(HtlcFailure::Removed { code: 0x400F }),
+            late_preimage: Some(preimage),
+            delivered: Some(Told::Payment {
+                generation: Generation([0x6E; 16]),
+                outcome: Outcome::Failed { reason: HtlcFailure::Absent },
+            }),
+            ..live(Offered, 2, paid_by(Metadata::Hash([0x4A; 32])))
+        },
+    ]
+}
+
+fn output_spends() -> Vec<(bitcoin::OutPoint, OutputSpend)> {
+    use HtlcDirection::{Offered, Received};
+    let preimage = PaymentPreimage([0x99; 32]);
+    let htlc_id = HtlcId(3);
+    let second_stage = Some(outpoint(0xE1, 0));
+    let kinds = [
+        OutputSpendKind::HtlcPreimage { direction: Received, htlc_id, preimage, second_stage },
+        OutputSpendKind::HtlcPreimage { direction: Offered, htlc_id, preimage, second_stage: None },
+        OutputSpendKind::HtlcTimeout { direction: Offered, htlc_id, second_stage },
+        OutputSpendKind::HtlcTimeout { direction: Received, htlc_id, second_stage: None },
+        OutputSpendKind::HtlcOther { direction: Received, htlc_id },
+        OutputSpendKind::Swept { owner: Side::Local },
+        OutputSpendKind::Swept { owner: Side::Remote },
+    ];
+    let spend = |(vout, kind)| {
+        (outpoint(0xD0, vout), OutputSpend { txid: txid(0xE0), block: block(800_003), kind })
+    };
+    (0..).zip(kinds).map(spend).collect()
+}
+
+fn cards() -> Vec<(&'static str, Any)> {
+    let quiet = Card {
+        channel_id: ChannelId([0xC1; 32]),
+        latest_update: UpdateId(77),
+        watched: vec![outpoint(0xF0, 0)],
+        next_deadline: None,
+        has_undelivered: false,
+        is_closed: false,
+        has_claims: false,
+        synced_to: block(800_000),
+        covers: 0,
+    };
+    let busy = Card {
+        watched: vec![outpoint(0xD0, 0), outpoint(0xD0, 3)],
+        next_deadline: Some(BlockHeight(800_144)),
+        has_undelivered: true,
+        is_closed: true,
+        has_claims: true,
+        covers: 1234,
+        ..quiet.clone()
+    };
+    // The first and last value of each width of a bincode integer.
+    let edges = [0, 250, 251, 65_535, 65_536, u32::MAX];
+    let integers = Card {
+        latest_update: UpdateId(u64::from(u32::MAX)),
+        watched: edges.map(|vout| outpoint(0xD1, vout)).into(),
+        next_deadline: Some(BlockHeight(u32::MAX)),
+        synced_to: block(0),
+        covers: u64::MAX,
+        ..quiet.clone()
+    };
+    let bare = Card { watched: Vec::new(), ..quiet.clone() };
+    let tip = |recent| Any::ChainTip(ChainTip { best: block(800_000), recent });
+    vec![
+        ("card_quiet", Any::Card(quiet)),
+        ("card_busy", Any::Card(busy)),
+        ("card_integers", Any::Card(integers)),
+        ("card_bare", Any::Card(bare)),
+        ("chain_tip_alone", tip(Vec::new())),
+        ("chain_tip", tip(vec![block(799_999), block(799_998)])),
+    ]
+}

@@ -1,0 +1,149 @@
+//! Arbitrary payment records, books and events.
+
+use lastword_types::{
+    Alarm, BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, PaymentId,
+    PaymentRecord, PaymentState,
+};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+use crate::any::Any;
+use crate::strategies::{
+    attempt_part, bytes32, channel_id, failure, height, htlc_id, htlc_key, incarnation, integer,
+    metadata, msat, number, outcome, payment_hash, preimage, txid,
+};
+
+fn intent() -> impl Strategy<Value = Intent> {
+    let part = (channel_id(), htlc_id(), msat(), msat(), height()).prop_map(
+        |(channel_id, htlc_id, amount_msat, part_amount_msat, cltv_expiry)| IntentPart {
+            channel_id,
+            htlc_id,
+            amount_msat,
+            part_amount_msat,
+            cltv_expiry,
+        },
+    );
+    (incarnation(), attempt_part(), payment_hash(), (msat(), msat()), vec(part, 0..4), metadata())
+        .prop_map(
+            |((payment_id, generation), (attempt, _), payment_hash, sums, parts, metadata)| {
+                Intent {
+                    payment_id,
+                    generation,
+                    attempt,
+                    payment_hash,
+                    total_msat: sums.0,
+                    fee_msat: sums.1,
+                    parts,
+                    metadata,
+                }
+            },
+        )
+}
+
+fn kind() -> impl Strategy<Value = EventKind> {
+    prop_oneof![
+        attempt_part().prop_map(|(attempt, part)| EventKind::PathFailed { attempt, part }),
+        Just(EventKind::Failed),
+        Just(EventKind::Sent),
+        attempt_part().prop_map(|(attempt, part)| EventKind::PathSuccessful { attempt, part }),
+    ]
+}
+
+pub(crate) fn payment_record() -> impl Strategy<Value = Any> {
+    prop_oneof![
+        intent().prop_map(PaymentRecord::Intent),
+        intent().prop_map(PaymentRecord::Rebuilt),
+        incarnation().prop_map(|(payment_id, generation)| PaymentRecord::Abandoned {
+            payment_id,
+            generation
+        }),
+        incarnation()
+            .prop_map(|(payment_id, generation)| PaymentRecord::Dropped { payment_id, generation }),
+        (incarnation(), outcome()).prop_map(|((payment_id, generation), outcome)| {
+            PaymentRecord::Decided { payment_id, generation, outcome }
+        }),
+        (incarnation(), outcome()).prop_map(|((payment_id, generation), outcome)| {
+            PaymentRecord::Adopted { payment_id, generation, outcome }
+        }),
+        (incarnation(), kind()).prop_map(|((payment_id, generation), kind)| {
+            PaymentRecord::Handled { key: EventKey { payment_id, generation, kind } }
+        }),
+    ]
+    .prop_map(Any::Payment)
+}
+
+pub(crate) fn book_state() -> impl Strategy<Value = Any> {
+    let state = prop_oneof![
+        Just(PaymentState::Pending),
+        outcome().prop_map(PaymentState::Decided),
+        outcome().prop_map(PaymentState::Handled),
+    ];
+    let entry = (intent(), state, any::<bool>(), btree_set(kind(), 0..4)).prop_map(
+        |(intent, state, is_abandoned, paths_handled)| BookEntry {
+            intent,
+            state,
+            is_abandoned,
+            paths_handled,
+        },
+    );
+    (integer(), btree_map(bytes32().prop_map(PaymentId), entry, 0..6))
+        .prop_map(|(epoch, payments)| Any::BookState(BookState { epoch, payments }))
+}
+
+fn alarm() -> impl Strategy<Value = Alarm> {
+    prop_oneof![
+        (channel_id(), txid())
+            .prop_map(|(channel_id, txid)| Alarm::UnknownFundingSpend { channel_id, txid }),
+        (channel_id(), txid(), number()).prop_map(|(channel_id, txid, number)| {
+            Alarm::RevokedCommitment { channel_id, txid, number }
+        }),
+        htlc_key().prop_map(|htlc| Alarm::FinalityViolated { htlc }),
+    ]
+}
+
+pub(crate) fn event() -> impl Strategy<Value = Any> {
+    let sent = (incarnation(), payment_hash(), preimage(), msat(), msat()).prop_map(
+        |((payment_id, generation), payment_hash, preimage, amount_msat, fee_msat)| {
+            Event::PaymentSent {
+                payment_id,
+                generation,
+                payment_hash,
+                preimage,
+                amount_msat,
+                fee_msat,
+            }
+        },
+    );
+    let successful = (incarnation(), attempt_part(), htlc_key(), msat()).prop_map(
+        |((payment_id, generation), (attempt, part), htlc, amount_msat)| {
+            Event::PaymentPathSuccessful {
+                payment_id,
+                generation,
+                attempt,
+                part,
+                htlc,
+                amount_msat,
+            }
+        },
+    );
+    let path_failed = (incarnation(), attempt_part(), htlc_key(), failure()).prop_map(
+        |((payment_id, generation), (attempt, part), htlc, reason)| Event::PaymentPathFailed {
+            payment_id,
+            generation,
+            attempt,
+            part,
+            htlc,
+            reason,
+        },
+    );
+    let failed = (incarnation(), payment_hash(), failure()).prop_map(
+        |((payment_id, generation), payment_hash, reason)| Event::PaymentFailed {
+            payment_id,
+            generation,
+            payment_hash,
+            reason,
+        },
+    );
+    prop_oneof![sent, successful, path_failed, failed, alarm().prop_map(Event::Alarm)]
+        .prop_map(Any::Event)
+}
