@@ -37,7 +37,8 @@ impl Logs {
         books: Option<Box<dyn Store>>,
         observer: Box<dyn Observer>,
     ) -> Self {
-        let log = |store| Log { store, is_dirty: false };
+        // What a crash left behind is durable only after a sync of our own.
+        let log = |store| Log { store, is_dirty: true };
         Self {
             monitors: log(monitors),
             books: books.map(log),

@@ -5,6 +5,7 @@ pub mod error;
 pub mod link;
 pub mod messages;
 pub mod node;
+pub mod oracle;
 pub mod outside;
 pub mod peer;
 pub mod record;

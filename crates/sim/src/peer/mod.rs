@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{OutPoint, ScriptBuf, Transaction};
-use lastword_bolt3::{ChannelKeys, InMemorySigner, funding_script, funding_witness};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
+use lastword_bolt3::{ChannelKeys, InMemorySigner, OutputKind, funding_script, funding_witness};
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelParameters, ChannelSide, CommitmentNumber, Htlc, HtlcDirection,
@@ -26,6 +26,7 @@ use crate::channel::{COMMITMENT_FEERATE, PEER_DUST_LIMIT, Whole, closing, mirror
 use crate::error::{SimError, Trying as _};
 use crate::messages::{ChannelSpec, PeerReply, PeerRequest, Proposal, Revoked, WireHtlc, WireSide};
 use crate::seed::{Seed, Wallet};
+use crate::world::index::ChainIndex;
 
 /// What the peer does with an HTLC that the node offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,24 +198,45 @@ impl Peer {
         })
     }
 
-    /// Returns the fulfilled HTLCs whose preimage the node has taken, by message, as the node's own
-    /// signatures show: `(channel, hash)`.
-    pub fn fulfilled_by_message(&self) -> Vec<(u16, PaymentHash)> {
-        let mut all = Vec::new();
-        for (index, channel) in &self.channels {
-            for ((of, payment_hash), fate) in &self.fates {
-                let is_gone = *fate == Fate::FulfillByMessage
-                    && of == index
-                    && self.has_seen(*index, *payment_hash)
-                    && !channel.newest_own().is_some_and(|newest| {
-                        newest.held.htlcs.iter().any(|htlc| htlc.payment_hash == *payment_hash)
-                    });
-                if is_gone {
-                    all.push((*index, *payment_hash));
-                }
+    /// Says how an HTLC of the node was removed by message: fulfilled or failed; `None` if it was
+    /// not. The node's own signatures on a commitment without it are the proof.
+    pub fn removed_by_message(&self, channel: u16, payment_hash: PaymentHash) -> Option<bool> {
+        let is_fulfilled = match self.fates.get(&(channel, payment_hash))? {
+            Fate::FulfillByMessage => true,
+            Fate::FailByMessage { .. } => false,
+            Fate::ClaimOnChain { .. } | Fate::Ignore => return None,
+        };
+        let newest = self.channels.get(&channel)?.newest_own()?;
+        let is_there = newest.held.htlcs.iter().any(|htlc| htlc.payment_hash == payment_hash);
+        (self.has_seen(channel, payment_hash) && !is_there).then_some(is_fulfilled)
+    }
+
+    /// Returns the transaction that closed a channel in the best chain.
+    pub(crate) fn close_txid(&self, channel: u16, chain: &ChainIndex) -> Option<Txid> {
+        let funding = self.channels.get(&channel)?.parameters.funding_outpoint;
+        chain.spend(funding).map(|spend| spend.transaction.compute_txid())
+    }
+
+    /// Returns the output of the confirmed commitment that holds the node's HTLC of this hash.
+    pub(crate) fn htlc_output(
+        &self,
+        channel: u16,
+        payment_hash: PaymentHash,
+        chain: &ChainIndex,
+    ) -> Result<Option<OutPoint>, SimError> {
+        let Some(confirmed) = self.confirmed(channel, chain)? else { return Ok(None) };
+        let wanted = confirmed.htlcs.iter().find(|htlc| {
+            htlc.direction == HtlcDirection::Received && htlc.payment_hash == payment_hash
+        });
+        let Some(wanted) = wanted.map(|htlc| (htlc.direction, htlc.htlc_id)) else {
+            return Ok(None);
+        };
+        Ok(confirmed.outputs.iter().find_map(|(outpoint, kind, _)| match kind {
+            OutputKind::Htlc { direction, htlc_id, .. } => {
+                ((*direction, *htlc_id) == wanted).then_some(*outpoint)
             }
-        }
-        all
+            OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => None,
+        }))
     }
 
     /// Returns the peer's signed commitment transaction, ready to be broadcast.

@@ -1,0 +1,232 @@
+//! The oracle: compares what the user was told with the truth, and counts what does not fit.
+
+use std::collections::BTreeSet;
+
+use bitcoin::Txid;
+use lastword_types::{Event, PaymentPreimage};
+
+use crate::error::SimError;
+use crate::outside::Outside;
+use crate::peer::shows_preimage;
+use crate::record::Story;
+use crate::run::{Outcome, Try};
+
+/// One line of the final table: one incarnation of a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Which payment of the scenario.
+    pub payment: u16,
+    /// Which try.
+    pub round: u16,
+    /// What the node was told to do.
+    pub order: crate::messages::PayOrder,
+    /// What became of each part on chain or by message.
+    pub parts: Vec<PartEnd>,
+    /// Whether the user was told that it was sent; `None` if nothing was told.
+    pub is_sent: Option<bool>,
+    /// The preimage that the user was told.
+    pub preimage: Option<PaymentPreimage>,
+    /// The fee that the user was told.
+    pub fee_msat: Option<u64>,
+    /// How often a terminal event came.
+    pub terminal_events: usize,
+    /// How many different ones.
+    pub distinct_terminal_events: usize,
+    /// Whether the consumer's durable word is in every ledger that holds a part.
+    pub is_released: bool,
+    /// The transactions that ended its HTLCs.
+    pub txids: Vec<Txid>,
+}
+
+/// What became of one part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartEnd {
+    /// Nothing left the node.
+    NeverSent,
+    /// The peer fulfilled it by message.
+    FulfilledByMessage,
+    /// The peer failed it by message.
+    FailedByMessage,
+    /// The peer claimed it on chain.
+    Claimed,
+    /// The node took it back on chain.
+    TimedOut,
+    /// The confirmed closing has no output for it.
+    Absent,
+    /// Nothing yet.
+    Open,
+}
+
+impl PartEnd {
+    /// Says whether the recipient was paid.
+    pub fn is_paid(self) -> bool {
+        matches!(self, Self::FulfilledByMessage | Self::Claimed)
+    }
+}
+
+/// What the oracle found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// Every incarnation of every payment.
+    pub lines: Vec<Line>,
+    /// What does not fit, in words.
+    pub violations: Vec<String>,
+}
+
+impl Judgement {
+    /// Says whether some payment failed.
+    pub fn has_failed_payment(&self) -> bool {
+        self.lines.iter().any(|line| line.is_sent == Some(false))
+    }
+
+    /// Says whether some payment's parts ended differently.
+    pub fn has_divided_payment(&self) -> bool {
+        self.lines.iter().any(|line| {
+            line.parts.iter().any(|end| end.is_paid())
+                && line.parts.iter().any(|end| !end.is_paid())
+        })
+    }
+
+    /// Returns how many terminal events came again, the same.
+    pub fn told_again(&self) -> usize {
+        self.lines.iter().map(|line| line.terminal_events.saturating_sub(1)).sum()
+    }
+}
+
+/// Judges a run.
+///
+/// # Errors
+///
+/// [`SimError`] if the truth cannot be found.
+pub fn judge(outside: &Outside, outcome: &Outcome) -> Result<Judgement, SimError> {
+    let mut violations = Vec::new();
+    let stories = outside.told.stories();
+    let mut lines = Vec::new();
+    for one in &outcome.tries {
+        let key = (one.order.payment_id, one.order.generation);
+        let story = stories.get(&key).cloned().unwrap_or_default();
+        let line = line(outside, outcome, one, &story)?;
+        check_line(outside, one, &line, &story, &mut violations);
+        lines.push(line);
+    }
+    let known: BTreeSet<_> =
+        lines.iter().map(|line| (line.order.payment_id, line.order.generation)).collect();
+    for (payment_id, generation) in stories.keys().filter(|key| !known.contains(key)) {
+        violations.push(format!("events of an unknown payment {payment_id} ({generation})"));
+    }
+    for event in outside.told.events() {
+        if let Event::Alarm(alarm) = event {
+            violations.push(format!("an alarm in a run without cause for one: {alarm:?}"));
+        }
+    }
+    for account in outcome.accounts.iter().filter(|account| !account.is_settled()) {
+        violations.push(format!("the value of a channel is not accounted for: {account:?}"));
+    }
+    Ok(Judgement { lines, violations })
+}
+
+fn line(outside: &Outside, outcome: &Outcome, one: &Try, story: &Story) -> Result<Line, SimError> {
+    let key = (one.order.payment_id, one.order.generation);
+    let mut parts = Vec::new();
+    let mut txids = Vec::new();
+    for part in &one.order.parts {
+        let (end, seen) = part_end(outside, one, part.channel)?;
+        parts.push(end);
+        txids.extend(seen);
+    }
+    let is_released = outcome
+        .ledger
+        .iter()
+        .filter(|line| (line.payment_id, line.generation) == key)
+        .all(|line| line.is_released);
+    let (is_sent, preimage, fee_msat) = match story.distinct_terminal.first() {
+        Some(Event::PaymentSent { preimage, fee_msat, .. }) => {
+            (Some(true), Some(*preimage), Some(fee_msat.0))
+        }
+        Some(Event::PaymentFailed { .. }) => (Some(false), None, None),
+        Some(
+            Event::PaymentPathSuccessful { .. } | Event::PaymentPathFailed { .. } | Event::Alarm(_),
+        )
+        | None => (None, None, None),
+    };
+    Ok(Line {
+        payment: one.payment,
+        round: one.round,
+        order: one.order.clone(),
+        parts,
+        is_sent,
+        preimage,
+        fee_msat,
+        terminal_events: story.terminal_count,
+        distinct_terminal_events: story.distinct_terminal.len(),
+        is_released,
+        txids,
+    })
+}
+
+/// Finds out what became of a part: from the peer's memory and the best chain, never from the node.
+fn part_end(outside: &Outside, one: &Try, channel: u16) -> Result<(PartEnd, Vec<Txid>), SimError> {
+    let payment_hash = one.order.payment_hash;
+    if !outside.peer.has_seen(channel, payment_hash) {
+        return Ok((PartEnd::NeverSent, Vec::new()));
+    }
+    if let Some(is_fulfilled) = outside.peer.removed_by_message(channel, payment_hash) {
+        let end = if is_fulfilled { PartEnd::FulfilledByMessage } else { PartEnd::FailedByMessage };
+        return Ok((end, Vec::new()));
+    }
+    let Some(close) = outside.peer.close_txid(channel, &outside.index) else {
+        return Ok((PartEnd::Open, Vec::new()));
+    };
+    let Some(outpoint) = outside.peer.htlc_output(channel, payment_hash, &outside.index)? else {
+        return Ok((PartEnd::Absent, vec![close]));
+    };
+    let Some(spend) = outside.index.spend(outpoint) else {
+        return Ok((PartEnd::Open, vec![close]));
+    };
+    let is_claim = shows_preimage(&spend.transaction, payment_hash);
+    let end = if is_claim { PartEnd::Claimed } else { PartEnd::TimedOut };
+    Ok((end, vec![close, spend.transaction.compute_txid()]))
+}
+
+fn check_line(
+    outside: &Outside,
+    one: &Try,
+    line: &Line,
+    story: &Story,
+    violations: &mut Vec<String>,
+) {
+    let name = format!("payment {} round {}", line.payment, line.round);
+    if line.distinct_terminal_events != 1 {
+        violations.push(format!("{name}: {} distinct last words", line.distinct_terminal_events));
+    }
+    if story.contradictions > 0 {
+        violations.push(format!("{name}: an event came again with other fields"));
+    }
+    if !line.is_released {
+        violations.push(format!("{name}: not released"));
+    }
+    let Some(is_sent) = line.is_sent else { return };
+    let was_shown = line.parts.iter().any(|end| end.is_paid());
+    let was_ever_shown = was_shown
+        || outside.index.ever_seen().any(|seen| shows_preimage(seen, one.order.payment_hash));
+    if is_sent && !was_ever_shown {
+        violations.push(format!("{name}: sent, and nobody showed the preimage"));
+    }
+    if !is_sent && was_shown {
+        violations.push(format!("{name}: failed, and the recipient was paid"));
+    }
+    if is_sent
+        && line.preimage.map(|preimage| preimage.payment_hash()) != Some(one.order.payment_hash)
+    {
+        violations.push(format!("{name}: sent, with a wrong preimage"));
+    }
+    if is_sent && line.fee_msat != Some(one.order.fee_msat.0) {
+        violations.push(format!("{name}: sent, with a wrong fee"));
+    }
+    if is_sent != (one.has_left && one.is_to_be_paid) {
+        violations.push(format!("{name}: not what the scenario is made for"));
+    }
+    if line.parts.contains(&PartEnd::Open) {
+        violations.push(format!("{name}: a part is still open"));
+    }
+}

@@ -1,0 +1,4 @@
+//! The tests of the simulator.
+
+mod calm;
+mod support;

@@ -1,0 +1,46 @@
+//! A node in this process, with stores that a test chooses.
+
+use lastword_engine::NoObserver;
+use lastword_ports::LogId;
+use lastword_sim::SimError;
+use lastword_sim::link::Line;
+use lastword_sim::messages::{Answer, Command};
+use lastword_sim::node::{Direct, Node, Stand, node_ports};
+use lastword_sim::outside::{Outside, SharedOutside};
+use lastword_sim::run::Workforce;
+use lastword_sim::scenario::Scenario;
+use lastword_sim::seed::Seed;
+use lastword_sim::world::inprocess::InProcess;
+use lastword_store::MemoryStore;
+
+/// A world of its own for a scenario.
+pub(crate) fn outside(scenario: &Scenario) -> (SharedOutside, InProcess) {
+    let world = InProcess::new();
+    let channels = u16::try_from(scenario.channels.len()).unwrap();
+    let outside = Outside::new(scenario.seed, Box::new(world.clone()), channels).unwrap();
+    (SharedOutside::new(outside), world)
+}
+
+/// A node that never dies.
+pub(crate) struct Immortal(Node<Direct>);
+
+impl Immortal {
+    pub(crate) fn new(seed: Seed, outside: &SharedOutside, world: &InProcess) -> Self {
+        let line = Line::new(outside.clone());
+        let stand = Stand {
+            monitors: Box::new(MemoryStore::new(LogId([1; 16]))),
+            books: Some(Box::new(MemoryStore::new(LogId([2; 16])))),
+            source: Box::new(world.clone()),
+            broadcaster: Box::new(world.clone()),
+            observer: Box::new(NoObserver),
+        };
+        let shell = Direct::start(node_ports(seed, &line, stand), line.clone()).unwrap();
+        Self(Node::new(seed, shell, line))
+    }
+}
+
+impl Workforce for Immortal {
+    fn command(&mut self, command: &Command) -> Result<Answer, SimError> {
+        self.0.obey(command)
+    }
+}
