@@ -72,6 +72,35 @@ fn a_witness_of_another_script_is_other() {
     }
 }
 
+/// Consensus takes neither an empty signature nor a first element of two signatures that is not
+/// empty (BIP 147).
+#[test]
+fn a_stack_of_no_branch_is_other() {
+    for (_, commitment) in scenes() {
+        for vout in commitment.htlc_vouts() {
+            let HtlcTx { script, .. } = commitment.htlc_transaction(vout).unwrap();
+            let (hash, preimage) = hash_of(&commitment, vout);
+            let revocation = commitment.keys.revocation_pubkey.serialize();
+            for top in [&[][..], &[1], &preimage.0, &revocation] {
+                let stacks: [&[&[u8]]; 8] = [
+                    &[&[], top],
+                    &[&[1], &[1], &[1], top],
+                    &[&[], &[], &[1], top],
+                    &[&[], &[1], &[], top],
+                    &[&[], &[1], top],
+                    &[&[], &[], &[1], &[1], top],
+                    &[top],
+                    &[],
+                ];
+                for stack in stacks {
+                    let read = read_htlc_spend(&slices(stack, &script), &script, &hash);
+                    assert_eq!(read, HtlcSpend::Other, "{stack:?}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_preimage_of_another_hash_is_no_preimage() {
     for (_, commitment) in scenes() {
