@@ -1,0 +1,14 @@
+//! `lastword-monitor` as its user sees it: two nodes, one channel, real transactions.
+#![cfg(test)]
+
+mod bolt5;
+mod card;
+mod chain;
+mod channel;
+mod ledger;
+mod mismatch;
+mod offchain;
+mod prop;
+mod refusals;
+mod reorg;
+mod spend;
