@@ -1,1 +1,111 @@
-//! x
+//! Forwards: every state of the inbound half against every verdict of the outbound one.
+
+use std::collections::BTreeSet;
+
+use lastword_ports::InboundState;
+use lastword_reload::{Action, Reason, Scope};
+use lastword_types::{
+    AmountMsat, BlockHeight, ForwardOrigin, Htlc, HtlcDirection, HtlcFailure, HtlcId, HtlcKey,
+    HtlcOrigin, ReleasePaymentComplete, Told, Verdict,
+};
+
+use crate::tools::{FAILED, FAILING, FULFILLED, LIVE, PREIMAGE, add_htlc, channel, set_bytes};
+use crate::world::{Bytes, World};
+
+fn key(byte: u8, direction: HtlcDirection) -> HtlcKey {
+    HtlcKey { channel_id: channel(byte), direction, htlc_id: HtlcId(5) }
+}
+
+fn inbound() -> HtlcKey {
+    key(1, HtlcDirection::Received)
+}
+
+fn outbound() -> HtlcKey {
+    key(2, HtlcDirection::Offered)
+}
+
+fn world(state: InboundState, verdict: Verdict) -> World {
+    let mut world = World::default();
+    let htlc = Htlc {
+        direction: HtlcDirection::Offered,
+        htlc_id: outbound().htlc_id,
+        amount_msat: AmountMsat(1_000),
+        payment_hash: PREIMAGE.payment_hash(),
+        cltv_expiry: BlockHeight(500),
+        origin: HtlcOrigin::Forward(ForwardOrigin {
+            inbound: inbound(),
+            inbound_amount_msat: AmountMsat(1_001),
+            inbound_cltv_expiry: BlockHeight(600),
+        }),
+    };
+    add_htlc(&mut world, channel(2), htlc, verdict);
+    world.inbound.insert(inbound(), state);
+    world
+}
+
+#[test]
+fn every_inbound_state_meets_every_verdict() {
+    let (inbound, outbound) = (inbound(), outbound());
+    let claim = Action::ClaimInbound { inbound, outbound, preimage: PREIMAGE };
+    let fail = Action::FailInbound { inbound, outbound, reason: HtlcFailure::TimedOut };
+    let release = Action::Release(ReleasePaymentComplete { htlc: outbound, told: Told::Forward });
+    let report = Action::ReportUnknownForward { outbound };
+    let resolved = Some((release.clone(), Reason::InboundResolved));
+    let gone = Some((release, Reason::InboundGone));
+    let unknown = Some((report, Reason::InboundUnknown));
+    // One column for each verdict: live, failing, fulfilled, failed.
+    let table = [
+        (
+            InboundState::Open,
+            [
+                None,
+                None,
+                Some((claim, Reason::OutboundFulfilled)),
+                Some((fail, Reason::OutboundFailed)),
+            ],
+        ),
+        (InboundState::Resolved, [None, None, resolved.clone(), resolved]),
+        (InboundState::Gone, [None, None, gone.clone(), gone]),
+        (InboundState::Unknown, [unknown.clone(), unknown.clone(), unknown.clone(), unknown]),
+    ];
+    let scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::from([outbound]) };
+    for (state, row) in table {
+        for (verdict, expected) in [LIVE, FAILING, FULFILLED, FAILED].into_iter().zip(row) {
+            let world = world(state, verdict);
+            let plan = world.plan_all();
+            let found = plan.actions.first().map(|first| (first.action.clone(), first.reason));
+            assert_eq!(found, expected, "{state:?} {verdict:?}");
+            assert!(plan.actions.len() <= 1);
+            assert_eq!(world.plan(&scope), plan, "the live path is the same");
+        }
+    }
+}
+
+#[test]
+fn a_settled_forward_is_quiet() {
+    for verdict in [FULFILLED, FAILED] {
+        let mut world = world(InboundState::Open, verdict);
+        world.settle();
+        assert_eq!(world.inbound[&inbound()], InboundState::Resolved);
+        assert_eq!(world.line(outbound()).delivered, Some(Told::Forward));
+        assert!(world.plan_all().is_empty());
+    }
+}
+
+#[test]
+fn a_forward_in_a_damaged_channel_is_left_alone() {
+    let mut world = world(InboundState::Open, FULFILLED);
+    set_bytes(&mut world, 2, Bytes::Damaged);
+    let forwards = BTreeSet::from([outbound()]);
+    assert!(world.plan_all().is_empty());
+    assert!(world.plan(&Scope::Changed { payments: BTreeSet::new(), forwards }).is_empty());
+}
+
+#[test]
+fn the_live_path_looks_only_at_the_forwards_that_it_is_given() {
+    let world = world(InboundState::Open, FULFILLED);
+    let mut other = outbound();
+    other.htlc_id = HtlcId(6);
+    let forwards = BTreeSet::from([other]);
+    assert!(world.plan(&Scope::Changed { payments: BTreeSet::new(), forwards }).is_empty());
+}
