@@ -1,1 +1,9 @@
 //! The public surface: the tracker, the index, and bitcoind as a source.
+
+mod bitcoind;
+mod http;
+mod index;
+mod prop;
+mod rpc_errors;
+mod support;
+mod track;
