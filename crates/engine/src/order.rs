@@ -176,7 +176,14 @@ impl Driver {
         let bodies: Vec<(ChannelId, Vec<u8>)> = records
             .map(|(channel_id, record)| (channel_id, wire::encode_monitor_record(record)))
             .collect();
-        let last = self.append_wave(payment_body.as_deref(), &bodies)?;
+        // Without a card a start would not know of the channel, so its first one is in this append;
+        // it covers nothing yet.
+        let cards: Vec<(ChannelId, Vec<u8>)> = born
+            .iter()
+            .map(|(_, monitor)| monitor.card())
+            .map(|card| (card.channel_id, wire::encode_card(&card)))
+            .collect();
+        let last = self.append_wave(payment_body.as_deref(), &bodies, &cards)?;
         // Commit.
         if let Some((_, token)) = payment {
             self.payments.commit(token);
@@ -202,8 +209,9 @@ impl Driver {
         &mut self,
         payment: Option<&[u8]>,
         monitors: &[(ChannelId, Vec<u8>)],
+        cards: &[(ChannelId, Vec<u8>)],
     ) -> Result<Lsn, EngineError> {
-        let mut frames = Vec::with_capacity(monitors.len() + 1);
+        let mut frames = Vec::with_capacity(monitors.len() + cards.len() + 1);
         if let Some(body) = payment {
             frames.push(Frame::Record { stream: Stream::Payments, body });
             if !self.logs.is_one() {
@@ -218,6 +226,11 @@ impl Driver {
             stream: Stream::Channel(*channel_id),
             body,
         }));
+        frames.extend(
+            cards
+                .iter()
+                .map(|(channel_id, body)| Frame::Card { stream: Stream::Channel(*channel_id), body }),
+        );
         if frames.is_empty() {
             return Ok(self.logs.end()?);
         }
