@@ -138,6 +138,8 @@ pub enum WireError {
 }
 
 /// What is wrong with the value of a TLV.
+///
+/// Source: `docs/WIRE.md`, "Values".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ValueFault {

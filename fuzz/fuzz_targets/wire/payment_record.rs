@@ -1,5 +1,6 @@
-//! Believes that bytes are refused or the one encoding of a payment record. A crash means that bytes from a
-//! disk can stop a node, or that two stores can hold the same record in different bytes.
+//! Believes that bytes are refused or the one encoding of a payment record. A crash means that
+//! bytes from a disk can stop a node, or that two stores can hold the same record in different
+//! bytes.
 #![no_main]
 
 use lastword_wire::{decode_payment_record, encode_payment_record};
