@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction, Txid, Weight};
+use bitcoin::{Amount, Block, BlockHash, Network, OutPoint, Transaction, Txid, Weight};
 use lastword_types::{BlockHeight, BlockRef};
 
 use crate::block::{MAX_BLOCK_SIGOPS_COST, MAX_BLOCK_WEIGHT, check_block, median_time, outputs_of};
@@ -322,6 +322,21 @@ impl Chain {
         }
         let (height, index) = *self.confirmed.get(&txid)?;
         Some((self.block_at(height)?.txdata.get(index)?, Some(height)))
+    }
+
+    /// Returns what a transaction of the best chain or of the mempool pays; a coinbase pays nothing.
+    pub fn fee(&self, txid: Txid) -> Option<Amount> {
+        let (transaction, _) = self.transaction(txid)?;
+        if transaction.is_coinbase() {
+            return Some(Amount::ZERO);
+        }
+        let spent = transaction.input.iter().map(|input| {
+            let OutPoint { txid, vout } = input.previous_output;
+            let parent = self.transaction(txid)?.0;
+            parent.output.get(usize::try_from(vout).ok()?).map(|output| output.value)
+        });
+        let spent: Amount = spent.sum::<Option<Amount>>()?;
+        spent.checked_sub(transaction.output.iter().map(|output| output.value).sum())
     }
 
     /// Returns the confirmed transaction that spends an outpoint, and its height.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::support::{anybody, follow, heights, pay};
 
 /// A node of our own; it is stopped when this is dropped.
-struct Node {
+pub(crate) struct Node {
     child: Child,
     port: u16,
     program: PathBuf,
@@ -28,7 +28,7 @@ struct Node {
 
 impl Node {
     /// Starts a node and waits until it answers; `None` if there is no program, which is said.
-    fn start(test: &str) -> Option<(Self, BitcoindSource)> {
+    pub(crate) fn start(test: &str) -> Option<(Self, BitcoindSource)> {
         let Some(program) = std::env::var_os("BITCOIND") else {
             // Not by a macro, whose output the test harness would swallow.
             let note = format!("skipped: {test}: no bitcoind (set BITCOIND)\n");
@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Calls a method for which the source has no use.
-    fn call(&self, method: &str, parameters: &[Value]) -> Value {
+    pub(crate) fn call(&self, method: &str, parameters: &[Value]) -> Value {
         let cookie = std::fs::read_to_string(self.cookie_file()).expect("the node runs");
         let transport = BitreqHttpTransport::builder()
             .timeout(Duration::from_mins(1))
@@ -93,7 +93,7 @@ impl Node {
         client.call(method, Some(&parameters)).expect("the node does it")
     }
 
-    fn mine(&self, count: u32) -> Vec<BlockHash> {
+    pub(crate) fn mine(&self, count: u32) -> Vec<BlockHash> {
         self.mine_to(&anybody(), count)
     }
 

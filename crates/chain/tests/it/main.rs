@@ -1,5 +1,6 @@
 //! The public surface: the tracker, the index, and bitcoind as a source.
 
+mod agreement;
 mod bitcoind;
 mod http;
 mod index;

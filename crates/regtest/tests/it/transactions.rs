@@ -261,3 +261,20 @@ fn an_output_that_returns_cannot_be_spent() {
     };
     assert_eq!(index_of(error), Some((1, missing)));
 }
+
+#[test]
+fn a_fee_is_what_is_spent_and_not_created() {
+    let (mut chain, coins) = funded(2);
+    let parent = pay(&coins, &[1, COIN.to_sat()]);
+    let child = pay(&[output(&parent, 1)], &[COIN.to_sat() - 3]);
+    let fees = |chain: &Chain| [&parent, &child].map(|tx| chain.fee(tx.compute_txid()));
+    assert_eq!(fees(&chain), [None, None]);
+    let expected = [Some(COIN - Amount::ONE_SAT), Some(Amount::from_sat(3))];
+    chain.submit(parent.clone()).expect("valid");
+    chain.submit(child.clone()).expect("valid");
+    assert_eq!(fees(&chain), expected);
+    chain.mine(&anybody());
+    assert_eq!(fees(&chain), expected);
+    let tip = chain.height().0;
+    assert_eq!(chain.fee(coinbase_of(&chain, tip).txid), Some(Amount::ZERO));
+}
