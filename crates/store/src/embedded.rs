@@ -1,11 +1,11 @@
 //! [`RedbStore`]: the log, snapshots and cards in one file.
 
+mod creating;
 mod reading;
 mod writing;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -13,8 +13,9 @@ use lastword_ports::{
     Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoreErrorKind, Stream,
     UpdateLog,
 };
-use redb::{Builder, Database, StorageBackend, TableDefinition};
+use redb::{Builder, StorageBackend, TableDefinition};
 
+use crate::engine::Engine;
 use crate::envelope::{RecordKey, RowKind, Seal, StreamKey, record_key, stream_key};
 use crate::fault::{NOWHERE, engine_error, guarded, place, refused};
 use crate::head::{Head, Meta};
@@ -63,7 +64,7 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// # Ok::<(), lastword_ports::StoreError>(())
 /// ```
 pub struct RedbStore {
-    database: Database,
+    database: Engine,
     seal: Seal,
     /// What the last commit said.
     committed: Meta,
@@ -97,9 +98,10 @@ impl RedbStore {
     /// [`StoreErrorKind::Corrupt`] if it is no store or is damaged, [`StoreErrorKind::Retry`] for
     /// any other trouble of the disk.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = guarded(NOWHERE, || Self::start(builder().create(path).map_err(opening)?))?;
-        sync_folder_of(path).map_err(opening)?;
-        Ok(store)
+        if !creating::is_there(path).map_err(opening)? {
+            guarded(NOWHERE, || creating::create(path))?;
+        }
+        guarded(NOWHERE, || Self::start(builder().open(path).map_err(opening)?))
     }
 
     /// Opens the store in anything that the engine can write to, for tests that break it.
@@ -240,9 +242,9 @@ impl SnapshotStore for RedbStore {
 
     fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError> {
         self.usable()?;
-        let Some(at) = self.head(stream)?.and_then(|head| head.snapshot) else { return Ok(None) };
+        let at = self.head(stream)?.and_then(|head| head.snapshot);
         let body = self.stored_snapshot(stream, at)?;
-        Ok(Some(Snapshot { at: self.lsn(at), body }))
+        Ok(at.zip(body).map(|(at, body)| Snapshot { at: self.lsn(at), body }))
     }
 
     /// Visits the cards. A damaged one is left out and reported at the end, when every other was
@@ -261,17 +263,4 @@ fn builder() -> Builder {
 
 fn opening(error: impl Into<redb::Error>) -> StoreError {
     engine_error(error, NOWHERE, StoreErrorKind::Retry)
-}
-
-/// Makes the file's name as durable as the file.
-#[cfg(unix)]
-fn sync_folder_of(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Elsewhere a folder is no file, and the file system keeps names by itself.
-#[cfg(not(unix))]
-fn sync_folder_of(_path: &Path) -> std::io::Result<()> {
-    Ok(())
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod embedded;
+mod engine;
 mod envelope;
 mod fault;
 mod head;

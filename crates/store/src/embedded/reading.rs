@@ -4,9 +4,9 @@ use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 
 use lastword_ports::{Lsn, Place, StoreError, StoreErrorKind, Stream};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
-use super::{HEADS, RECORDS, RedbStore, SNAPSHOTS};
+use super::{HEADS, RECORDS, RedbStore, SNAPSHOTS, opening};
 use crate::envelope::{
     RecordKey, RowKind, Seal, StreamKey, position_in, record_key, stream_key, stream_of, take_u64,
 };
@@ -50,6 +50,28 @@ impl Chain {
 }
 
 impl RedbStore {
+    /// Checks that what the file says of itself is about what is in it.
+    ///
+    /// One sound head will do, and the first nearly always is: no more is read.
+    pub(super) fn check_seal(&self) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read().map_err(opening)?;
+        let heads = match transaction.open_table(HEADS) {
+            Ok(heads) => heads,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            Err(error) => return Err(opening(error)),
+        };
+        let mut is_empty = true;
+        for row in heads.range::<&StreamKey>(..).map_err(opening)? {
+            let (key, row) = row.map_err(opening)?;
+            if Head::open(self.seal, key.value(), row.value()).is_some() {
+                return Ok(());
+            }
+            is_empty = false;
+        }
+        let detail = "nothing in the file is of the log that it says it is";
+        if is_empty { Ok(()) } else { Err(corrupt(NOWHERE, detail)) }
+    }
+
     /// Reads the head of a stream as it is stored.
     pub(super) fn stored_head(&self, stream: Stream) -> Result<Option<Head>, StoreError> {
         let key = stream_key(stream);
@@ -63,15 +85,24 @@ impl RedbStore {
         })
     }
 
-    /// Reads the snapshot that a head names.
-    pub(super) fn stored_snapshot(&self, stream: Stream, at: u64) -> Result<Vec<u8>, StoreError> {
+    /// Reads the snapshot of a stream, which must be there exactly if its head names one.
+    pub(super) fn stored_snapshot(
+        &self,
+        stream: Stream,
+        at: Option<u64>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let key = stream_key(stream);
-        let place = place(stream, Some(at));
+        let place = place(stream, at);
         guarded(place, || {
             let row = self.table(SNAPSHOTS)?.get(&key).map_err(|e| reading(e, place))?;
-            let row = row.ok_or_else(|| corrupt(place, "the snapshot is missing"))?;
+            let (at, row) = match (at, row) {
+                (None, None) => return Ok(None),
+                (Some(at), Some(row)) => (at, row),
+                (Some(_), None) => return Err(corrupt(place, "the snapshot is missing")),
+                (None, Some(_)) => return Err(corrupt(place, "a snapshot that no head names")),
+            };
             match self.seal.open(RowKind::Snapshot, &key, row.value()).and_then(take_u64) {
-                Some((stored_at, body)) if stored_at == at => Ok(body.to_vec()),
+                Some((stored_at, body)) if stored_at == at => Ok(Some(body.to_vec())),
                 Some(_) | None => Err(corrupt(place, "the snapshot is damaged")),
             }
         })

@@ -4,6 +4,7 @@ use lastword_ports::{LogId, StoreError, StoreErrorKind};
 use redb::{Database, ReadableDatabase, TableError};
 
 use super::{HEADS, META, RECORDS, RedbStore, SNAPSHOTS, opening};
+use crate::engine::Engine;
 use crate::envelope::{Seal, StreamKey, record_key};
 use crate::fault::{NOWHERE, corrupt, engine_error, guarded, refused};
 use crate::head::{META_KEY, Meta, MetaFault};
@@ -17,13 +18,14 @@ impl RedbStore {
             None => Meta { log: draw_log_id()?, end: 0, streams: 0 },
         };
         let mut store = Self {
-            database,
+            database: Engine::new(database),
             seal: Seal::new(committed.log),
             committed,
             end: committed.end,
             pending: Pending::default(),
             is_poisoned: false,
         };
+        store.check_seal()?;
         store.committed = store.write(None, StoreErrorKind::Retry)?;
         Ok(store)
     }

@@ -1,0 +1,132 @@
+//! Both stores pass the suites of the ports, also through crashes.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use lastword_ports::{
+    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, Stream, UpdateLog,
+};
+use lastword_store::{MemoryStore, RedbStore};
+use lastword_testkit::conformance::{self, Harness, harness};
+
+use crate::disk::Disk;
+use crate::scenario::Dice;
+
+fn conforms<S: UpdateLog + SnapshotStore>(mut harness: impl Harness<Store = S>) {
+    conformance::update_log(&mut harness);
+    conformance::snapshot_store(&mut harness);
+}
+
+#[test]
+fn memory_store_conforms() {
+    let mut logs = 0;
+    let open = || {
+        logs += 1;
+        MemoryStore::new(LogId([logs; 16]))
+    };
+    conforms(harness(open, |store| store));
+}
+
+#[test]
+fn redb_store_conforms_when_it_is_closed_and_opened_again() {
+    let folder = Folder::new();
+    let reopen = |closed: On<PathBuf>| {
+        let path = closed.place.clone();
+        drop(closed);
+        on_file(path)
+    };
+    conforms(harness(|| on_file(folder.next_path()), reopen));
+}
+
+#[test]
+fn redb_store_conforms_when_a_copy_of_its_open_file_is_opened() {
+    let folder = Folder::new();
+    let reopen = |running: On<PathBuf>| {
+        let path = folder.next_path();
+        std::fs::copy(&running.place, &path).expect("a copy");
+        on_file(path)
+    };
+    conforms(harness(|| on_file(folder.next_path()), reopen));
+}
+
+#[test]
+fn redb_store_conforms_when_a_crash_loses_every_write_that_was_not_synced() {
+    let reopen = |running: On<Disk>| on_disk(running.place.crash(|| false));
+    conforms(harness(|| on_disk(Disk::default()), reopen));
+}
+
+#[test]
+fn redb_store_conforms_when_a_crash_loses_some_writes_that_were_not_synced() {
+    let mut dice = Dice(0x1A57);
+    let reopen = |running: On<Disk>| on_disk(running.place.crash(|| dice.draw().is_multiple_of(2)));
+    conforms(harness(|| on_disk(Disk::default()), reopen));
+}
+
+/// A folder with a new file for each store.
+struct Folder {
+    folder: tempfile::TempDir,
+    files: Cell<u32>,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), files: Cell::new(0) }
+    }
+
+    fn next_path(&self) -> PathBuf {
+        self.files.set(self.files.get() + 1);
+        self.folder.path().join(format!("{}.redb", self.files.get()))
+    }
+}
+
+fn on_file(place: PathBuf) -> On<PathBuf> {
+    On { store: RedbStore::open(&place).expect("it opens"), place }
+}
+
+fn on_disk(place: Disk) -> On<Disk> {
+    On { store: RedbStore::open_backend(place.clone()).expect("it opens"), place }
+}
+
+/// A store that remembers what it stands on.
+struct On<P> {
+    store: RedbStore,
+    place: P,
+}
+
+impl<P> UpdateLog for On<P> {
+    fn append(&mut self, batch: &[Frame<'_>]) -> Result<Lsn, StoreError> {
+        self.store.append(batch)
+    }
+
+    fn sync(&mut self) -> Result<Durable, StoreError> {
+        self.store.sync()
+    }
+
+    fn replay(
+        &self,
+        stream: Stream,
+        after: Option<Lsn>,
+        visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.store.replay(stream, after, visit)
+    }
+
+    fn prune(&mut self, stream: Stream, upto: Lsn) -> Result<(), StoreError> {
+        self.store.prune(stream, upto)
+    }
+}
+
+impl<P> SnapshotStore for On<P> {
+    fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
+        self.store.put(stream, at, body)
+    }
+
+    fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError> {
+        self.store.latest(stream)
+    }
+
+    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
+        self.store.cards(visit)
+    }
+}

@@ -1,0 +1,119 @@
+//! What is left of a store that dies: everything synced, and nothing half.
+
+use lastword_ports::UpdateLog;
+use lastword_store::RedbStore;
+
+use crate::disk::{Counts, Disk};
+use crate::scenario::{CHANNEL, Contents, Dice, append, bodies, contents, fill, sync};
+
+#[test]
+fn a_kill_before_the_sync_loses_the_append_and_after_it_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("node.redb");
+    let copy = |name: &str| {
+        let to = folder.path().join(name);
+        std::fs::copy(&path, &to).expect("a copy");
+        RedbStore::open(&to).expect("it opens")
+    };
+    let mut store = RedbStore::open(&path).expect("it opens");
+    append(&mut store, CHANNEL, b"synced");
+    sync(&mut store);
+    append(&mut store, CHANNEL, b"not synced");
+
+    assert_eq!(bodies(&store, CHANNEL), [b"synced".to_vec(), b"not synced".to_vec()]);
+    assert_eq!(bodies(&copy("before"), CHANNEL), [b"synced".to_vec()]);
+    sync(&mut store);
+    assert_eq!(bodies(&copy("after"), CHANNEL), [b"synced".to_vec(), b"not synced".to_vec()]);
+}
+
+/// Every state that a crash may leave is the state after some sync, and never an older one than the
+/// last that was acknowledged.
+#[test]
+fn any_part_of_the_unsynced_writes_leaves_the_state_of_a_sync() {
+    const IMAGES_OF_A_SYNC: u32 = 60;
+    let mut dice = Dice(0xC4A5);
+    let mut images = 0;
+    for sync_number in 1..=6 {
+        let disk = Disk::default();
+        let mut store = RedbStore::open_backend(disk.clone()).expect("it opens");
+        let mut acknowledged = contents(&mut store).expect("it reads");
+        for _ in 0..sync_number {
+            append(&mut store, CHANNEL, &[0x33; 700]);
+            append(&mut store, CHANNEL, &[0x44; 9000]);
+            acknowledged = contents_after_sync(&mut store);
+        }
+        append(&mut store, CHANNEL, &[0x55; 5000]);
+        let next = contents(&mut store).expect("it reads");
+        // The disk goes away in the middle of the commit, so that its writes stay unsynced.
+        let syncs = disk.counts().syncs;
+        disk.fail(crate::disk::Fault::Sync(syncs + 1, std::io::ErrorKind::Other));
+        store.sync().expect_err("the disk is gone");
+        assert!(disk.unsynced_count() > 1, "the commit wrote something");
+
+        for _ in 0..IMAGES_OF_A_SYNC {
+            let image = disk.crash(|| !dice.draw().is_multiple_of(3));
+            let mut left = RedbStore::open_backend(image).expect("every image opens");
+            let left = contents(&mut left).expect("every image reads");
+            assert!(left == acknowledged || left == next, "sync {sync_number}: {left:?}");
+            images += 1;
+        }
+    }
+    assert_eq!(images, 6 * IMAGES_OF_A_SYNC);
+}
+
+#[test]
+fn one_sync_of_the_disk_commits_any_number_of_appends() {
+    let disk = Disk::default();
+    let mut store = RedbStore::open_backend(disk.clone()).expect("it opens");
+    let start = disk.counts();
+    for number in 0..100_u8 {
+        append(&mut store, CHANNEL, &[number; 200]);
+    }
+    assert_eq!(disk.counts(), start, "an append does not touch the disk");
+
+    sync(&mut store);
+    let Counts { syncs, .. } = disk.counts();
+    assert_eq!(syncs, start.syncs + 1);
+    let written = disk.counts();
+    sync(&mut store);
+    assert_eq!(disk.counts(), written, "a sync of nothing does not touch the disk");
+}
+
+#[test]
+fn a_store_reads_the_same_after_closing_and_after_a_crash() {
+    let disk = Disk::default();
+    let mut store = RedbStore::open_backend(disk.clone()).expect("it opens");
+    fill(&mut store);
+    let before = contents(&mut store).expect("it reads");
+
+    let mut crashed = RedbStore::open_backend(disk.crash(|| false)).expect("it opens");
+    assert_eq!(contents(&mut crashed).expect("it reads"), before);
+    drop(store);
+    let mut closed = RedbStore::open_backend(Disk::holding(disk.bytes())).expect("it opens");
+    assert_eq!(contents(&mut closed).expect("it reads"), before);
+}
+
+#[test]
+fn ten_thousand_records_come_back_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("node.redb");
+    let mut store = RedbStore::open(&path).expect("it opens");
+    let body = |number: u32| number.to_be_bytes().repeat(1 + number as usize % 60);
+    for number in 0..10_000 {
+        append(&mut store, CHANNEL, &body(number));
+        if number % 1000 == 0 {
+            sync(&mut store);
+        }
+    }
+    sync(&mut store);
+    drop(store);
+
+    let store = RedbStore::open(&path).expect("it opens");
+    let expected: Vec<Vec<u8>> = (0..10_000).map(body).collect();
+    assert!(bodies(&store, CHANNEL) == expected);
+}
+
+fn contents_after_sync(store: &mut RedbStore) -> Contents {
+    sync(store);
+    contents(store).expect("it reads")
+}

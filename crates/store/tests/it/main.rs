@@ -1,0 +1,10 @@
+//! The stores as their users see them: conforming, crashed, damaged, locked, and out of room.
+
+mod conformance;
+mod crash;
+mod damage;
+mod disk;
+mod faults;
+mod opening;
+mod process;
+mod scenario;
