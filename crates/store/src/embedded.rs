@@ -35,8 +35,8 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 ///
 /// Records lie by stream, then by position, so that replaying one channel costs what that channel
 /// has. Every row carries a checksum that covers its place, and every record names the one before
-/// it in its stream: a row that is damaged, moved or gone is refused by its place. Opening reads one
-/// row; no record is decoded before its stream is replayed. After a crash the engine itself reads
+/// it in its stream: a row that is damaged, moved or gone is refused by its place. Opening reads two
+/// rows; no record is decoded before its stream is replayed. After a crash the engine itself reads
 /// the file's pages once, to find which are free.
 ///
 /// # Crash safety

@@ -8,13 +8,12 @@
 //!   there is nothing else that it could leave;
 //! - appends share one path through the tree, one root and one sync, and they reach the tree in the
 //!   order of its keys;
-//! - an append touches no disk, so it cannot fail half-way.
+//! - an append writes nothing to the disk, so it cannot fail half-way.
 //!
 //! The price is that the appends between two syncs are in memory twice for a moment. The caller
 //! bounds them: nothing is acted on before a sync.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::ops::Bound;
 
 use crate::envelope::{RecordKey, StreamKey, record_key};
@@ -39,13 +38,11 @@ impl Pending {
 
     /// Forgets the waiting records of a stream up to and with a position.
     pub(crate) fn forget(&mut self, stream: &StreamKey, upto: u64) {
-        let mut rest = self.records.split_off(&record_key(stream, 0));
-        let mut kept = match upto.checked_add(1) {
-            Some(next) => rest.split_off(&record_key(stream, next)),
-            None => BTreeMap::new(),
-        };
-        mem::swap(&mut rest, &mut kept);
-        self.records.append(&mut rest);
+        let range = record_key(stream, 0)..=record_key(stream, upto);
+        let forgotten: Vec<RecordKey> = self.records.range(range).map(|(key, _)| *key).collect();
+        for key in forgotten {
+            self.records.remove(&key);
+        }
     }
 
     /// Returns the waiting records of a stream behind a position.

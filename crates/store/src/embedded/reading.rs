@@ -130,13 +130,11 @@ impl RedbStore {
             self.table(RECORDS)?.range::<&RecordKey>(range).map_err(|e| reading(e, nowhere))
         })?;
         loop {
-            let next = guarded(place(stream, Some(chain.at)), || {
-                stored.next().transpose().map_err(|e| reading(e, place(stream, Some(chain.at))))
-            })?;
+            let next =
+                guarded(nowhere, || stored.next().transpose().map_err(|e| reading(e, nowhere)))?;
             let Some((stored_key, row)) = next else { break };
-            let (position, body) = guarded(place(stream, Some(chain.at)), || {
-                chain.follow(stored_key.value(), row.value())
-            })?;
+            let (position, body) =
+                guarded(nowhere, || chain.follow(stored_key.value(), row.value()))?;
             if visit(self.lsn(position), body).is_break() {
                 return Ok(());
             }

@@ -7,4 +7,5 @@ mod disk;
 mod faults;
 mod opening;
 mod process;
+mod rows;
 mod scenario;
