@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use bitcoin::hashes::Hash as _;
-use bitcoin::{Amount, BlockHash, OutPoint, Transaction, Txid};
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::ecdsa::Signature;
+use bitcoin::{Amount, BlockHash, EcdsaSighashType, OutPoint, Transaction, Txid};
 use lastword_bolt3::{
     ChannelKeys, CommitmentInput, CommitmentTx, InMemorySigner, OutputKind, build_commitment,
-    funding_script, funding_witness, sign_commitment,
+    funding_script, funding_witness, point_of, sign_commitment,
 };
 use lastword_monitor::Monitor;
 use lastword_ports::{ChannelSigner as _, SigningRequest};
@@ -72,6 +74,30 @@ fn keys_of(node: Node) -> ChannelKeys {
     ChannelKeys::derive(&seed, &[9; 32])
 }
 
+fn signer_of(node: Node) -> InMemorySigner {
+    let mut signer = InMemorySigner::new();
+    signer.insert(CHANNEL, keys_of(node));
+    signer
+}
+
+fn point(node: Node, number: CommitmentNumber) -> PublicKey {
+    point_of(&keys_of(node).per_commitment_secret(number)).unwrap()
+}
+
+/// The channel as a node sees it.
+fn parameters(node: Node, format: CommitmentFormat) -> ChannelParameters {
+    let side = |node: Node| keys_of(node).side(Amount::from_sat(546), ToSelfDelay(DELAYS[node]));
+    ChannelParameters {
+        channel_id: CHANNEL,
+        funding_outpoint: OutPoint { txid: Txid::from_byte_array([5; 32]), vout: 1 },
+        funding_amount: Amount::from_sat(1_000_000),
+        format,
+        opener: if node == US { Side::Local } else { Side::Remote },
+        local: side(node),
+        remote: side(1 - node),
+    }
+}
+
 pub(crate) const FORMATS: [CommitmentFormat; 2] =
     [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc];
 
@@ -97,76 +123,40 @@ pub(crate) const FAILED: RemovalReason = RemovalReason::Failed { code: 0x400f };
 
 impl Channel {
     pub(crate) fn new(format: CommitmentFormat) -> Self {
-        let keys = [keys_of(US), keys_of(PEER)];
-        let sides = [
-            keys[0].side(Amount::from_sat(546), ToSelfDelay(DELAYS[0])),
-            keys[1].side(Amount::from_sat(546), ToSelfDelay(DELAYS[1])),
-        ];
-        let parameters = |node: Node| ChannelParameters {
-            channel_id: CHANNEL,
-            funding_outpoint: OutPoint { txid: Txid::from_byte_array([5; 32]), vout: 1 },
-            funding_amount: Amount::from_sat(1_000_000),
-            format,
-            opener: if node == US { Side::Local } else { Side::Remote },
-            local: sides[node].clone(),
-            remote: sides[1 - node].clone(),
-        };
-        let mut halves = [0, 1].map(|node: Node| {
-            let mut signer = InMemorySigner::new();
-            signer.insert(CHANNEL, keys_of(node));
-            (signer, parameters(node))
+        let first = [US, PEER].map(|owner| UnsignedCommitment {
+            number: CommitmentNumber::ZERO,
+            per_commitment_point: point(owner, CommitmentNumber::ZERO),
+            feerate_per_kw: FeeRatePerKw(1000),
+            to_local_msat: AmountMsat(500_000_000),
+            to_remote_msat: AmountMsat(500_000_000),
         });
-        let first: Vec<_> = [0, 1]
-            .into_iter()
-            .map(|owner: Node| {
-                let point =
-                    halves[owner].0.per_commitment_point(CHANNEL, CommitmentNumber::ZERO).unwrap();
-                UnsignedCommitment {
-                    number: CommitmentNumber::ZERO,
-                    per_commitment_point: point,
-                    feerate_per_kw: FeeRatePerKw(1000),
-                    to_local_msat: AmountMsat(500_000_000),
-                    to_remote_msat: AmountMsat(500_000_000),
-                }
-            })
-            .collect();
-        let mut signed = Vec::new();
-        for owner in [0, 1] {
-            let signer = &mut halves[1 - owner];
-            let built = build(&signer.1, Side::Remote, &first[owner], &[]);
-            let (signature, _) = sign_commitment(&mut signer.0, &signer.1, &built).unwrap();
-            signed.push((signature, built.transaction));
-        }
-        let nodes = [0, 1].map(|node: Node| {
-            let local = local_commitment(&first[node], signed[node].0);
-            let remote = remote_commitment(&first[1 - node]);
-            let parameters = halves[node].1.clone();
-            NewChannel { parameters, local, remote, birth: block(BIRTH, 0) }
+        let signed = [US, PEER].map(|owner| {
+            let parameters = parameters(1 - owner, format);
+            let built = build(&parameters, Side::Remote, &first[owner], &[]);
+            let mut signer = signer_of(1 - owner);
+            let (signature, _) = sign_commitment(&mut signer, &parameters, &built).unwrap();
+            (signature, built.transaction)
         });
-        let created = MonitorRecord::Created(Box::new(nodes[0].clone()));
-        let monitors = nodes.map(|new| Monitor::create(new).unwrap());
-        let [(signer0, parameters0), (signer1, parameters1)] = halves;
-        let [monitor0, monitor1] = monitors;
-        let [keys0, keys1] = keys;
-        let member = |monitor, signer, keys, parameters| Member {
-            monitor,
-            signer,
-            keys,
-            parameters,
+        let new = [US, PEER].map(|node| NewChannel {
+            parameters: parameters(node, format),
+            local: local_commitment(&first[node], signed[node].0),
+            remote: remote_commitment(&first[1 - node]),
+            birth: block(BIRTH, 0),
+        });
+        let records = vec![MonitorRecord::Created(Box::new(new[US].clone()))];
+        let nodes = [US, PEER].map(|node| Member {
+            monitor: Monitor::create(new[node].clone()).unwrap(),
+            signer: signer_of(node),
+            keys: keys_of(node),
+            parameters: parameters(node, format),
             commitments: Vec::new(),
-        };
-        let mut channel = Self {
-            nodes: [
-                member(monitor0, signer0, keys0, parameters0),
-                member(monitor1, signer1, keys1, parameters1),
-            ],
-            offers: BTreeMap::new(),
-            next_id: [0, 0],
-            records: vec![created],
-        };
-        for owner in [0, 1] {
-            let (signature, transaction) = signed[owner].clone();
-            channel.keep(owner, first[owner].clone(), Vec::new(), signature, transaction);
+        });
+        let mut channel = Self { nodes, offers: BTreeMap::new(), next_id: [0, 0], records };
+        for ((owner, unsigned), (signature, transaction)) in
+            [US, PEER].into_iter().zip(first).zip(signed)
+        {
+            let htlcs = Vec::new();
+            channel.keep(owner, Commitment { unsigned, htlcs, transaction }, signature);
         }
         channel
     }
@@ -220,10 +210,9 @@ impl Channel {
             *if name.0 == owner { &mut mine } else { &mut others } -= self.offers[name].amount_msat;
         }
         let number = newest.unsigned.number.next().unwrap();
-        let point = self.nodes[owner].signer.per_commitment_point(CHANNEL, number).unwrap();
         let unsigned = UnsignedCommitment {
             number,
-            per_commitment_point: point,
+            per_commitment_point: point(owner, number),
             feerate_per_kw: newest.unsigned.feerate_per_kw,
             to_local_msat: AmountMsat(mine),
             to_remote_msat: AmountMsat(others),
@@ -248,7 +237,8 @@ impl Channel {
         };
         self.update(other, vec![UpdateStep::RemoteCommitment(remote)]);
         self.update(owner, vec![UpdateStep::LocalCommitment(local)]);
-        self.keep(owner, unsigned, htlcs, signature, built.transaction);
+        let transaction = built.transaction;
+        self.keep(owner, Commitment { unsigned, htlcs, transaction }, signature);
     }
 
     /// Has `owner` revoke its previous commitment.
@@ -333,14 +323,8 @@ impl Channel {
         }
     }
 
-    fn keep(
-        &mut self,
-        owner: Node,
-        unsigned: UnsignedCommitment,
-        htlcs: Vec<Name>,
-        signature: bitcoin::secp256k1::ecdsa::Signature,
-        mut transaction: Transaction,
-    ) {
+    /// Signs a commitment of `owner`, to whose transaction the other side gave its signature.
+    fn keep(&mut self, owner: Node, mut commitment: Commitment, signature: Signature) {
         let Member { signer, parameters, commitments, .. } = &mut self.nodes[owner];
         let [ours, theirs] = [parameters.local.funding_pubkey, parameters.remote.funding_pubkey];
         let script = funding_script(&ours, &theirs);
@@ -348,15 +332,16 @@ impl Channel {
             .sign(&SigningRequest {
                 channel_id: CHANNEL,
                 key: SigningKey::Funding,
-                transaction: &transaction,
+                transaction: &commitment.transaction,
                 input: 0,
                 amount: parameters.funding_amount,
                 script: &script,
-                sighash: bitcoin::EcdsaSighashType::All,
+                sighash: EcdsaSighashType::All,
             })
             .unwrap();
-        transaction.input[0].witness = funding_witness(&script, &own, &ours, &signature, &theirs);
-        commitments.push(Commitment { unsigned, htlcs, transaction });
+        commitment.transaction.input[0].witness =
+            funding_witness(&script, &own, &ours, &signature, &theirs);
+        commitments.push(commitment);
     }
 }
 
@@ -406,10 +391,7 @@ fn remote_commitment(unsigned: &UnsignedCommitment) -> RemoteCommitment {
     }
 }
 
-fn local_commitment(
-    unsigned: &UnsignedCommitment,
-    signature: bitcoin::secp256k1::ecdsa::Signature,
-) -> LocalCommitment {
+fn local_commitment(unsigned: &UnsignedCommitment, signature: Signature) -> LocalCommitment {
     LocalCommitment {
         number: unsigned.number,
         per_commitment_point: unsigned.per_commitment_point,

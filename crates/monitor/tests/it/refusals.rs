@@ -356,6 +356,8 @@ fn a_token_of_another_moment_is_a_bug_of_the_driver() {
     monitor.commit(second);
 }
 
+type Damage = fn(&mut lastword_types::MonitorState);
+
 #[test]
 fn a_state_that_contradicts_itself_is_not_restored() {
     let mut channel = channel();
@@ -363,7 +365,6 @@ fn a_state_that_contradicts_itself_is_not_restored() {
     let closing = channel.newest(US).transaction.clone();
     channel.connect(200, &[&closing]);
     let good = channel.monitor().state().clone();
-    type Damage = fn(&mut lastword_types::MonitorState);
     let damages: [(&str, Damage); 9] = [
         ("balance", |state| state.remote.to_local_msat = AmountMsat(1)),
         ("secret", |state| state.remote_secrets.clear()),
