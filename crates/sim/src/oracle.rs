@@ -197,7 +197,8 @@ fn check_line(
 ) {
     let name = format!("payment {} round {}", line.payment, line.round);
     if line.distinct_terminal_events != 1 {
-        violations.push(format!("{name}: {} distinct last words", line.distinct_terminal_events));
+        let words = &story.distinct_terminal;
+        violations.push(format!("{name}: not one last word but {words:?}"));
     }
     if story.contradictions > 0 {
         violations.push(format!("{name}: an event came again with other fields"));

@@ -9,7 +9,7 @@ use bitcoin::{OutPoint, Transaction, TxOut};
 
 use crate::error::{SimError, Trying as _};
 use crate::link::Link;
-use crate::messages::{PeerReply, PeerRequest, Reply, Request};
+use crate::messages::{Command, PeerReply, PeerRequest, Reply, Request};
 use crate::peer::{Opening, Peer, Place};
 use crate::record::Told;
 use crate::seed::{Seed, Wallet};
@@ -136,6 +136,23 @@ impl Outside {
         self.peer
             .claimed(channel, &self.index)?
             .ok_or(SimError::new("the peer has claimed nothing in this channel"))
+    }
+
+    /// Says whether the caller would not give this command any more: a payment whose last word it
+    /// has heard. It pays again only with a new generation.
+    pub fn is_over(&self, command: &Command) -> bool {
+        match command {
+            Command::Pay(order) => self.told.is_told(order.payment_id, order.generation),
+            Command::Open { .. }
+            | Command::Resume
+            | Command::Poll
+            | Command::Settle { .. }
+            | Command::Learn { .. }
+            | Command::Remove { .. }
+            | Command::FailChannel { .. }
+            | Command::Close { .. }
+            | Command::Look => false,
+        }
     }
 
     /// Answers the node.

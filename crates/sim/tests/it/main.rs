@@ -1,4 +1,6 @@
 //! The tests of the simulator.
 
 mod calm;
+mod crash;
+mod mortal;
 mod support;
