@@ -65,7 +65,7 @@ pub(crate) fn plan_payment(
     let Some(current) = current_generation(held, &undelivered) else {
         return;
     };
-    let mut case = Case { view, story: read(current), actions, is_told_anew: false };
+    let mut case = Case { view, story: read(current), actions, told_anew: None };
     case.resolve(book);
     for other in undelivered.iter().filter(|story| story.generation != current) {
         plan_other(other, current, actions);
@@ -105,8 +105,8 @@ struct Case<'a, 'v> {
     view: &'a View<'v>,
     story: Story<'a>,
     actions: &'a mut Vec<Planned>,
-    /// What is queued for the payment may be of another tale: it is replaced even by nothing.
-    is_told_anew: bool,
+    /// Why what is queued for the payment may be of another tale: it is replaced even by nothing.
+    told_anew: Option<Reason>,
 }
 
 impl Case<'_, '_> {
@@ -125,7 +125,7 @@ impl Case<'_, '_> {
             let reason = book.map_or(Reason::Unknown, |book| Reason::Superseded {
                 earlier: book.intent.generation,
             });
-            self.is_told_anew = book.is_some();
+            self.told_anew = book.map(|_| reason);
             self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
         }
         match (state, self.story.told()) {
@@ -165,13 +165,13 @@ impl Case<'_, '_> {
     fn adopt(&mut self, outcome: Outcome) {
         let Story { payment_id, generation, .. } = self.story;
         self.record(PaymentRecord::Adopted { payment_id, generation, outcome }, Reason::Over);
-        self.is_told_anew = true;
+        self.told_anew = Some(Reason::Over);
         if outcome.kind() == OutcomeKind::Sent {
             for key in self.story.paths_taken(self.view).iter().filter_map(Event::key) {
                 self.record(PaymentRecord::Handled { key }, Reason::Over);
             }
         }
-        self.tell(Vec::new(), Reason::Over);
+        self.tell_nothing();
         self.release_final(outcome, Reason::Over, &|_, _| false);
     }
 
@@ -200,17 +200,14 @@ impl Case<'_, '_> {
                 let events = self.story.paths_failed(self.view);
                 self.tell(events, Reason::SomePartsFailed);
             }
-            Finding::Unreadable => self.wait(recorded),
+            Finding::Unreadable => self.wait(),
         }
     }
 
-    /// What decides the payment cannot be read (R2). The parts that failed are told meanwhile, but
-    /// not of a payment that is recorded as sent: there they are silent.
-    fn wait(&mut self, recorded: Option<Outcome>) {
-        if recorded.map(|recorded| recorded.kind()) != Some(OutcomeKind::Sent) {
-            let events = self.story.paths_failed(self.view);
-            self.tell(events, Reason::SomePartsFailed);
-        }
+    /// What decides the payment cannot be read (R2). It may be a last word that was told already,
+    /// after which failed parts are silent; so they are silent until it can be read.
+    fn wait(&mut self) {
+        self.tell_nothing();
         let payment_id = self.story.payment_id;
         for (channel_id, reason) in &self.story.unreadable {
             let action = Action::Wait { payment_id, channel_id: *channel_id };
@@ -220,7 +217,7 @@ impl Case<'_, '_> {
 
     fn reopen(&mut self, intent: &Intent) -> Option<Outcome> {
         self.record(PaymentRecord::Rebuilt(intent.clone()), Reason::Contradicted);
-        self.is_told_anew = true;
+        self.told_anew = Some(Reason::Contradicted);
         None
     }
 
@@ -255,11 +252,18 @@ impl Case<'_, '_> {
     }
 
     fn tell(&mut self, events: Vec<Event>, reason: Reason) {
-        if events.is_empty() && !self.is_told_anew {
-            return;
+        if events.is_empty() {
+            self.tell_nothing();
+        } else {
+            let action = Action::Tell { payment_id: self.story.payment_id, events };
+            self.actions.push(Planned { action, reason });
         }
-        let action = Action::Tell { payment_id: self.story.payment_id, events };
-        self.actions.push(Planned { action, reason });
+    }
+
+    fn tell_nothing(&mut self) {
+        let (payment_id, events) = (self.story.payment_id, Vec::new());
+        let planned = |reason| Planned { action: Action::Tell { payment_id, events }, reason };
+        self.actions.extend(self.told_anew.map(planned));
     }
 
     fn release_final(

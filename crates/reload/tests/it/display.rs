@@ -83,5 +83,5 @@ fn no_secret_is_printed() {
     add(&mut world, &intent(1, &[1]), &[FULFILLED]);
     let plan = world.plan_all();
     assert!(!plan.to_string().contains(&"07".repeat(32)));
-    assert!(!format!("{plan:?}").contains(&"7, 7, 7"));
+    assert!(!format!("{plan:?}").contains("7, 7, 7"));
 }

@@ -1,5 +1,7 @@
 //! Payments, ledgers and a short way to write plans down.
 
+use std::collections::BTreeMap;
+
 use lastword_reload::{Action, Plan};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, Event, EventKind, FailingUntil, FulfilledHow, Generation,
@@ -77,7 +79,7 @@ pub(crate) fn open(world: &mut World, channels: &[u8]) {
             bytes: Bytes::Present,
             latest_update: UpdateId(1),
             is_closed: false,
-            lines: Default::default(),
+            lines: BTreeMap::default(),
         });
     }
 }
@@ -144,6 +146,18 @@ fn letter(outcome: Outcome) -> char {
     }
 }
 
+fn record_name(record: &PaymentRecord) -> String {
+    match record {
+        PaymentRecord::Rebuilt(_) => "B".into(),
+        PaymentRecord::Decided { outcome, .. } => format!("D{}", letter(*outcome)),
+        PaymentRecord::Adopted { outcome, .. } => format!("A{}", letter(*outcome)),
+        PaymentRecord::Handled { .. } => "H".into(),
+        PaymentRecord::Intent(_)
+        | PaymentRecord::Abandoned { .. }
+        | PaymentRecord::Dropped { .. } => panic!("the plan does not record {record:?}"),
+    }
+}
+
 /// Writes a plan about payments down in short.
 ///
 /// `B` rebuild, `Ds` `Df` record as sent or failed, `As` `Af` adopt, `H` note an event as known,
@@ -154,15 +168,7 @@ pub(crate) fn short(plan: &Plan) -> String {
         .actions
         .iter()
         .map(|planned| match &planned.action {
-            Action::Record(PaymentRecord::Rebuilt(_)) => "B".into(),
-            Action::Record(PaymentRecord::Decided { outcome, .. }) => {
-                format!("D{}", letter(*outcome))
-            }
-            Action::Record(PaymentRecord::Adopted { outcome, .. }) => {
-                format!("A{}", letter(*outcome))
-            }
-            Action::Record(PaymentRecord::Handled { .. }) => "H".into(),
-            Action::Record(record) => panic!("the plan does not record {record:?}"),
+            Action::Record(record) => record_name(record),
             Action::Tell { events: queued, .. } => format!("T[{}]", events(queued)),
             Action::Release(release) => match release.told {
                 Told::Payment { outcome, .. } => {
@@ -171,7 +177,11 @@ pub(crate) fn short(plan: &Plan) -> String {
                 Told::Forward => format!("R>{}", release.htlc.channel_id.0[0]),
             },
             Action::Wait { channel_id, .. } => format!("W{}", channel_id.0[0]),
-            other => format!("{other:?}"),
+            Action::ClaimInbound { .. }
+            | Action::FailInbound { .. }
+            | Action::ReportUnknownForward { .. }
+            | Action::MarkChannelClosed { .. }
+            | Action::ManagerBehind { .. } => panic!("not about a payment: {planned}"),
         })
         .collect();
     names.join(" ")

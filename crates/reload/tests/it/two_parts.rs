@@ -71,95 +71,133 @@ fn world(known: Known, seen: [Seen; 2]) -> World {
     world
 }
 
-/// What the rules say, written like [`short`].
-fn expected(known: Known, seen: [Seen; 2], sent: Outcome) -> String {
-    let any = |wanted: Seen| seen.contains(&wanted);
-    let is_told_sent = seen.iter().any(|seen| matches!(seen, ToldSent(_)));
-    let told = if is_told_sent { Some(sent) } else { any(ToldFailed).then(failed) };
-    let has_undelivered = seen.iter().any(|seen| matches!(seen, Undelivered(_)));
-    if known == Known::Nothing && !has_undelivered {
-        return String::new();
-    }
-    let letter = |outcome: Outcome| if outcome == sent { 's' } else { 'f' };
-    let mut words: Vec<String> = Vec::new();
-    if known == Known::Nothing {
-        words.push("B".into());
-    }
-    // The taken parts, and the failed ones, that no release covers.
-    let which = |verdict: Verdict| {
-        [0, 1].into_iter().filter(move |part: &usize| seen[*part] == Undelivered(verdict))
-    };
-    let taken: Vec<String> = which(FULFILLED).map(|part| format!("s{part}")).collect();
-    let lost: Vec<String> = which(FAILED).map(|part| format!("f{part}")).collect();
-    let releases = |outcome: Outcome, verdicts: &[Verdict]| -> Vec<String> {
-        let is_meant =
-            |part: &usize| verdicts.iter().any(|verdict| seen[*part] == Undelivered(*verdict));
-        let parts = [0, 1].into_iter().filter(is_meant);
-        parts.map(|part| format!("R{}{}", letter(outcome), part + 1)).collect()
-    };
-    let tell = |events: &[String]| format!("T[{}]", events.join(" "));
+/// What the rules say of a case.
+struct Rules {
+    known: Known,
+    seen: [Seen; 2],
+    sent: Outcome,
+}
 
-    if let Known::Handled(handled) = known {
-        let outcome = told.unwrap_or(handled);
-        if handled == sent && outcome == sent {
-            if !taken.is_empty() {
-                words.push(tell(&taken));
-            }
-            words.extend(releases(outcome, &[FAILED]));
-        } else {
-            words.extend(releases(outcome, &[FAILED, FULFILLED]));
-        }
-        return words.join(" ");
+impl Rules {
+    fn any(&self, wanted: Seen) -> bool {
+        self.seen.contains(&wanted)
     }
-    if let Some(told) = told {
-        words.push(format!("A{}", letter(told)));
-        if told == sent {
-            words.extend(taken.iter().map(|_| "H".into()));
+
+    fn letter(&self, outcome: Outcome) -> char {
+        if outcome == self.sent { 's' } else { 'f' }
+    }
+
+    /// The undelivered parts of this verdict.
+    fn parts(&self, verdict: Verdict) -> Vec<usize> {
+        (0..2).filter(|part| self.seen[*part] == Undelivered(verdict)).collect()
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.parts(FULFILLED).iter().map(|part| format!("s{part}")).collect()
+    }
+
+    fn lost(&self) -> Vec<String> {
+        self.parts(FAILED).iter().map(|part| format!("f{part}")).collect()
+    }
+
+    fn releases(&self, outcome: Outcome, verdicts: &[Verdict]) -> Vec<String> {
+        let mut parts: Vec<usize> =
+            verdicts.iter().flat_map(|verdict| self.parts(*verdict)).collect();
+        parts.sort_unstable();
+        parts.iter().map(|part| format!("R{}{}", self.letter(outcome), part + 1)).collect()
+    }
+
+    /// What the ledgers prove that the user knows.
+    fn told(&self) -> Option<Outcome> {
+        if self.seen.iter().any(|seen| matches!(seen, ToldSent(_))) {
+            return Some(self.sent);
+        }
+        self.any(ToldFailed).then(failed)
+    }
+
+    /// What the undelivered entries come to.
+    fn certain(&self) -> Option<Outcome> {
+        let is_open = self.any(Undelivered(LIVE)) || self.any(Undelivered(FAILING));
+        if self.any(Undelivered(FULFILLED)) {
+            Some(self.sent)
+        } else {
+            (!is_open && !self.any(Unreadable)).then(failed)
+        }
+    }
+
+    /// The whole plan, written like [`short`].
+    fn expected(&self) -> String {
+        let has_undelivered = self.seen.iter().any(|seen| matches!(seen, Undelivered(_)));
+        let mut words = Vec::new();
+        match (self.known, self.told()) {
+            (Known::Nothing, _) if !has_undelivered => return String::new(),
+            (Known::Handled(handled), told) => return self.after_the_word(handled, told),
+            (Known::Nothing, _) => words.push("B".into()),
+            (Known::Pending | Known::Decided(_), _) => {}
+        }
+        words.extend(match self.told() {
+            Some(told) => self.in_silence(told),
+            None => self.undecided(),
+        });
+        words.join(" ")
+    }
+
+    fn after_the_word(&self, handled: Outcome, told: Option<Outcome>) -> String {
+        let outcome = told.unwrap_or(handled);
+        if handled != self.sent || outcome != self.sent {
+            return self.releases(outcome, &[FAILED, FULFILLED]).join(" ");
+        }
+        let taken = self.taken();
+        let mut words: Vec<String> = if taken.is_empty() { Vec::new() } else { vec![tell(&taken)] };
+        words.extend(self.releases(outcome, &[FAILED]));
+        words.join(" ")
+    }
+
+    fn in_silence(&self, told: Outcome) -> Vec<String> {
+        let mut words = vec![format!("A{}", self.letter(told))];
+        if told == self.sent {
+            words.extend(self.taken().iter().map(|_| "H".into()));
         }
         words.push(tell(&[]));
-        words.extend(releases(told, &[FAILED, FULFILLED]));
-        return words.join(" ");
+        words.extend(self.releases(told, &[FAILED, FULFILLED]));
+        words
     }
-    let is_open = any(Undelivered(LIVE)) || any(Undelivered(FAILING));
-    let certain = if any(Undelivered(FULFILLED)) {
-        Some(sent)
-    } else {
-        (!is_open && !any(Unreadable)).then(failed)
-    };
-    let recorded = match known {
-        Known::Decided(outcome) => Some(outcome),
-        Known::Nothing | Known::Pending | Known::Handled(_) => None,
-    };
-    let is_denied = recorded.is_some()
-        && match certain {
-            Some(certain) => Some(letter(certain)) != recorded.map(letter),
-            None => !any(Unreadable),
+
+    fn undecided(&self) -> Vec<String> {
+        let recorded = match self.known {
+            Known::Decided(outcome) => Some(outcome),
+            Known::Nothing | Known::Pending | Known::Handled(_) => None,
         };
-    if is_denied {
-        words.push("B".into());
-    }
-    match certain {
-        Some(outcome) => {
+        let certain = self.certain();
+        let is_denied = recorded.is_some_and(|recorded| match certain {
+            Some(certain) => self.letter(certain) != self.letter(recorded),
+            None => !self.any(Unreadable),
+        });
+        let mut words: Vec<String> = Vec::new();
+        if is_denied {
+            words.push("B".into());
+        }
+        if let Some(outcome) = certain {
             if recorded.is_none() || is_denied {
-                words.push(format!("D{}", letter(outcome)));
+                words.push(format!("D{}", self.letter(outcome)));
             }
-            let mut queue = if outcome == sent { taken.clone() } else { lost.clone() };
-            let place = if outcome == sent { 0 } else { queue.len() };
-            queue.insert(place, if outcome == sent { "S".into() } else { "F".into() });
-            words.push(tell(&queue));
+            words.push(if outcome == self.sent {
+                tell(&[vec!["S".into()], self.taken()].concat())
+            } else {
+                tell(&[self.lost(), vec!["F".into()]].concat())
+            });
+        } else if self.any(Unreadable) {
+            let damaged = (0..2).filter(|part: &usize| self.seen[*part] == Unreadable);
+            words.extend(damaged.map(|part| format!("W{}", part + 1)));
+        } else if is_denied || !self.lost().is_empty() {
+            words.push(tell(&self.lost()));
         }
-        None => {
-            let is_silent = recorded == Some(sent) && !is_denied;
-            if (!lost.is_empty() && !is_silent) || is_denied {
-                words.push(tell(&lost));
-            }
-            if any(Unreadable) {
-                let damaged = [0, 1].into_iter().filter(|part: &usize| seen[*part] == Unreadable);
-                words.extend(damaged.map(|part| format!("W{}", part + 1)));
-            }
-        }
+        words
     }
-    words.join(" ")
+}
+
+fn tell(events: &[String]) -> String {
+    format!("T[{}]", events.join(" "))
 }
 
 #[test]
@@ -179,7 +217,8 @@ fn every_book_meets_every_pair_of_ledgers() {
             for second in SEEN {
                 let seen = [first, second];
                 let plan = world(known, seen).plan_all();
-                assert_eq!(short(&plan), expected(known, seen, sent), "{known:?} {seen:?}");
+                let rules = Rules { known, seen, sent };
+                assert_eq!(short(&plan), rules.expected(), "{known:?} {seen:?}");
                 cases_count += 1;
             }
         }

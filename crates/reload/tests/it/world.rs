@@ -7,10 +7,9 @@ use lastword_ports::{
     PaymentBook, PaymentView,
 };
 use lastword_reload::{Action, Plan, Scope, View, plan};
-use lastword_types::HtlcOrigin;
 use lastword_types::{
     BookEntry, ChannelId, Event, EventKey, EventKind, Generation, Htlc, HtlcDirection, HtlcId,
-    HtlcKey, LedgerEntry, OutcomeKind, PaymentId, PaymentRecord, PaymentState,
+    HtlcKey, HtlcOrigin, LedgerEntry, OutcomeKind, PaymentId, PaymentRecord, PaymentState,
     ReleasePaymentComplete, Told, UpdateId, Verdict,
 };
 
@@ -190,7 +189,9 @@ impl Ledgers for World {
         if self.is_reversed {
             sheets.reverse();
         }
-        sheets.into_iter().for_each(|sheet| visit(sheet));
+        for sheet in sheets {
+            visit(sheet);
+        }
     }
 
     fn is_closed(&self, channel_id: ChannelId) -> bool {
@@ -219,7 +220,9 @@ impl PaymentBook for Pages<'_> {
         if self.is_reversed {
             pending.reverse();
         }
-        pending.into_iter().for_each(|entry| visit(view_of(entry)));
+        for entry in pending {
+            visit(view_of(entry));
+        }
     }
 
     fn is_handled(&self, key: EventKey) -> bool {
