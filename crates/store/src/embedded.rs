@@ -35,9 +35,9 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 ///
 /// Records lie by stream, then by position, so that replaying one channel costs what that channel
 /// has. Every row carries a checksum that covers its place, and every record names the one before
-/// it in its stream: a row that is damaged, moved or gone is refused by its place. Opening reads two
-/// rows; no record is decoded before its stream is replayed. After a crash the engine itself reads
-/// the file's pages once, to find which are free.
+/// it in its stream: a row that is damaged, moved or gone is refused by its place. Opening reads
+/// two rows; no record is decoded before its stream is replayed. After a crash the engine itself
+/// reads the file's pages once, to find which are free.
 ///
 /// # Crash safety
 ///
@@ -93,8 +93,8 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Fenced`] while anybody has the file open, [`StoreErrorKind::Refused`] if it
-    /// may not be written or is of another version, [`StoreErrorKind::Full`],
+    /// [`StoreErrorKind::Fenced`] while anybody has the file open, [`StoreErrorKind::Refused`] if
+    /// it may not be written or is of another version, [`StoreErrorKind::Full`],
     /// [`StoreErrorKind::Corrupt`] if it is no store or is damaged, [`StoreErrorKind::Retry`] for
     /// any other trouble of the disk.
     pub fn open(path: &Path) -> Result<Self, StoreError> {

@@ -1,7 +1,7 @@
 //! Conformance suites: what the ports' pages promise, checked against your implementation.
 //!
-//! Each suite has two forms. [`update_log`], [`snapshot_store`] and [`block_source`] are the one line
-//! of a test and panic with the broken rule; `check_…` return it as a [`Violation`].
+//! Each suite has two forms. [`update_log`], [`snapshot_store`] and [`block_source`] are the one
+//! line of a test and panic with the broken rule; `check_…` return it as a [`Violation`].
 //!
 //! A suite needs a [`Harness`]: how to get a fresh instance, and how to end one and open it again.
 //! [`harness`] makes one of two closures.

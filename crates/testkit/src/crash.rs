@@ -94,8 +94,8 @@ impl CrashStore {
 
     /// Returns a store that holds what a crash at this moment may leave.
     ///
-    /// Snapshots are there as they were put. A prune that no sync followed is undone, unless batches
-    /// from after it survive.
+    /// Snapshots are there as they were put. A prune that no sync followed is undone, unless
+    /// batches from after it survive.
     #[must_use]
     pub fn image(&self, survivors: Survivors) -> Self {
         let inner = self.inner();
@@ -121,7 +121,7 @@ impl CrashStore {
         Self { log: self.log, inner: Arc::new(Mutex::new(survivor)) }
     }
 
-    /// Returns how many batches wait for a sync: the most that [`Survivors::Prefix`] can tell apart.
+    /// Returns how many batches wait for a sync: the most that [`Survivors::Prefix`] tells apart.
     pub fn unsynced_batches(&self) -> usize {
         let is_batch = |operation: &&Operation| matches!(operation, Operation::Batch(_));
         self.inner().waiting.iter().filter(is_batch).count()
