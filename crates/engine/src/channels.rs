@@ -8,6 +8,7 @@ use lastword_monitor::Monitor;
 use lastword_ports::{Ledger, LedgerState, Ledgers, Lsn, Store, Stream};
 use lastword_types::{
     BlockHeight, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord, PaymentId,
+    UpdateId,
 };
 use lastword_wire as wire;
 
@@ -41,6 +42,8 @@ pub(crate) struct Channels {
     /// Up to which block each channel has seen the chain, for reorgs.
     synced: BTreeMap<BlockHeight, BTreeSet<ChannelId>>,
     synced_to: BTreeMap<ChannelId, BlockHeight>,
+    /// The last update of each channel.
+    latest_update: BTreeMap<ChannelId, UpdateId>,
     /// The offered HTLCs of each payment whose outcome is not durably told.
     undelivered: BTreeMap<PaymentId, BTreeSet<HtlcKey>>,
     /// The channels whose funding output is spent, or which we decided to fail.
@@ -79,6 +82,7 @@ impl Channels {
         } else {
             self.closed.remove(&card.channel_id);
         }
+        self.latest_update.insert(card.channel_id, card.latest_update);
         let height = card.synced_to.height;
         if let Some(before) = self.synced_to.insert(card.channel_id, height)
             && let Some(channels) = self.synced.get_mut(&before)
@@ -89,6 +93,11 @@ impl Channels {
             }
         }
         self.synced.entry(height).or_default().insert(card.channel_id);
+    }
+
+    /// Says whether a channel's monitor has updates behind `have`.
+    pub(crate) fn is_ahead_of(&self, channel_id: ChannelId, have: UpdateId) -> bool {
+        self.latest_update.get(&channel_id).is_some_and(|latest| have < *latest)
     }
 
     /// Returns the sound channels that have seen a block above `height`.

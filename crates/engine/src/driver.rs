@@ -21,7 +21,7 @@ use crate::channels::Channels;
 use crate::error::EngineError;
 use crate::handled::WithHandled;
 use crate::logs::Logs;
-use crate::order::{Batch, Entry};
+use crate::order::{Batch, Entry, Unsettled};
 use crate::ports::Boundary;
 
 /// The synchronous core of the engine.
@@ -52,6 +52,7 @@ pub struct Driver {
     pub(crate) advice: Vec<Planned>,
     pub(crate) books_end: Option<Lsn>,
     pub(crate) book_records_since_snapshot: u32,
+    pub(crate) unsettled: Unsettled,
 }
 
 impl core::fmt::Debug for Driver {
@@ -300,6 +301,14 @@ impl Driver {
             Scope::All => {
                 self.payments.for_each_pending(&mut |view| wanted.extend(channels_of(view)));
                 wanted.extend(self.channels.channels_of_undelivered());
+                // A node that is behind learns how far (its channel may be quiet).
+                let channels = &self.channels;
+                self.channel_book.for_each_channel(&mut |entry| {
+                    if entry.is_open && channels.is_ahead_of(entry.channel_id, entry.latest_update)
+                    {
+                        wanted.insert(entry.channel_id);
+                    }
+                });
             }
             Scope::Changed { payments, forwards: _ } => {
                 for payment_id in payments {

@@ -35,6 +35,7 @@ impl Driver {
     }
 
     fn follow(&mut self) -> Result<(), EngineError> {
+        self.catch_up()?;
         let start = self.tip();
         while let Some(step) = self.tracker.next_step(&mut *self.source)? {
             let entries = match &step {

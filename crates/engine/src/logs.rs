@@ -130,7 +130,7 @@ impl Logs {
         if !self.proofs.cover(at) {
             let place = Place { stream: Some(stream), position: Some(at.position) };
             let detail = "a snapshot may not be ahead of its log";
-            return Err(StoreError::new(StoreErrorKind::Retry, place, detail));
+            return Err(StoreError::new(StoreErrorKind::Refused, place, detail));
         }
         let kind = match stream {
             Stream::Payments => LogKind::Books,

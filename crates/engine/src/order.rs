@@ -54,10 +54,34 @@ struct Wave {
 /// What a batch set free: acted on only when durable.
 pub(crate) type Effects = Vec<(ChannelId, Effect)>;
 
+/// What was committed and is not yet acted on, because the store failed before its end of the
+/// order. The same input again says nothing new, so it would be lost until the next start.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    effects: Effects,
+    scope: Option<Scope>,
+}
+
 impl Driver {
     /// Takes a batch through the whole order, and every plan that follows from it.
     pub(crate) fn submit(&mut self, batch: Batch) -> Result<(), EngineError> {
-        let gated = self.write(batch)?;
+        let error = match self.write(batch) {
+            Ok(gated) => return self.settle(gated, None),
+            Err(error) => error,
+        };
+        // What was committed before the refusal stands.
+        if let Err(later) = self.catch_up() {
+            tracing::warn!(error = %later, "what was committed has to wait for the store");
+        }
+        Err(error)
+    }
+
+    /// Acts on what was committed before a store failed.
+    pub(crate) fn catch_up(&mut self) -> Result<(), EngineError> {
+        if self.unsettled.effects.is_empty() && self.unsettled.scope.is_none() {
+            return Ok(());
+        }
+        let gated = self.write(Batch::default())?;
         self.settle(gated, None)
     }
 
@@ -70,8 +94,8 @@ impl Driver {
         let effects = gated.release(self.logs.proofs()).map_err(|_| EngineError::NotDurable)?;
         self.logs.observe(Boundary::Release);
         let mut scope = self.act(effects);
-        if let Some(first) = first {
-            scope = first;
+        for more in first.into_iter().chain(self.unsettled.scope.take()) {
+            scope = merge(scope, more);
         }
         for _ in 0..ROUNDS_MAX {
             if is_empty(&scope) {
@@ -81,7 +105,13 @@ impl Driver {
             let plan = self.plan(&scope);
             let (entries, tell) = self.sort_actions(plan);
             let is_quiet = entries.is_empty();
-            let gated = self.write(Batch { entries, tip: None })?;
+            let gated = match self.write(Batch { entries, tip: None }) {
+                Ok(gated) => gated,
+                Err(error) => {
+                    self.unsettled.scope = Some(scope);
+                    return Err(error);
+                }
+            };
             for (payment_id, events) in tell {
                 self.outbox.set(payment_id, events);
             }
@@ -94,7 +124,8 @@ impl Driver {
                 Scope::All => BTreeSet::new(),
                 Scope::Changed { payments, .. } => payments,
             };
-            scope = merge(self.act(effects), payments);
+            let again = Scope::Changed { payments, forwards: BTreeSet::new() };
+            scope = merge(self.act(effects), again);
         }
         Err(EngineError::Restless)
     }
@@ -111,27 +142,39 @@ impl Driver {
 
     /// Check, append, commit, sync. What may become visible comes back gated.
     pub(crate) fn write(&mut self, batch: Batch) -> Result<Gated<Effects>, EngineError> {
+        let mut effects = core::mem::take(&mut self.unsettled.effects);
+        match self.write_all(batch, &mut effects) {
+            Ok(monitors_end) => {
+                let gated = Gated::new(effects, monitors_end);
+                Ok(match self.books_end {
+                    Some(books_end) => gated.and_after(books_end),
+                    None => gated,
+                })
+            }
+            Err(error) => {
+                self.unsettled.effects = effects;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same; `effects` says also of a failure what was committed before it.
+    fn write_all(&mut self, batch: Batch, effects: &mut Effects) -> Result<Lsn, EngineError> {
         let releases = batch
             .entries
             .iter()
             .any(|entry| matches!(entry, Entry::Monitor(_, MonitorRecord::Release(_))));
-        let mut effects = Vec::new();
         for wave in waves(batch.entries) {
-            self.write_wave(&wave, &mut effects)?;
+            self.write_wave(&wave, effects)?;
         }
-        self.append_cards(&effects, batch.tip)?;
+        self.append_cards(effects, batch.tip)?;
         let monitors_end = self.logs.end()?;
-        let books_end = self.books_end;
         self.logs.sync_all()?;
         if releases {
             self.logs.observe(Boundary::PaymentReleased);
         }
-        self.compact_where_due(&effects);
-        let gated = Gated::new(effects, monitors_end);
-        Ok(match books_end {
-            Some(books_end) => gated.and_after(books_end),
-            None => gated,
-        })
+        self.compact_where_due(effects);
+        Ok(monitors_end)
     }
 
     fn write_wave(&mut self, wave: &Wave, effects: &mut Effects) -> Result<(), EngineError> {
@@ -183,12 +226,18 @@ impl Driver {
             .map(|(_, monitor)| monitor.card())
             .map(|card| (card.channel_id, wire::encode_card(&card)))
             .collect();
+        let mut token = payment.map(|(_, token)| token);
+        if let (Some(body), false) = (&payment_body, self.logs.is_one()) {
+            self.append_payment(body)?;
+            // The book's log has it, whatever becomes of the monitors' half.
+            self.commit_payment(token.take());
+            if !bodies.is_empty() {
+                self.logs.sync(LogKind::Books)?;
+            }
+        }
         let last = self.append_wave(payment_body.as_deref(), &bodies, &cards)?;
         // Commit.
-        if let Some((_, token)) = payment {
-            self.payments.commit(token);
-            self.book_records_since_snapshot += 1;
-        }
+        self.commit_payment(token);
         for (_, monitor) in born {
             let channel_id = monitor.state().parameters.channel_id;
             self.channels.insert(channel_id, Warm { monitor, last, records_since_snapshot: 1 });
@@ -204,7 +253,22 @@ impl Driver {
         Ok(())
     }
 
-    /// Appends one wave and returns the end of the monitors' log.
+    /// Appends a record of the book to the log that is the books' alone.
+    fn append_payment(&mut self, body: &[u8]) -> Result<(), EngineError> {
+        let frame = Frame::Record { stream: Stream::Payments, body };
+        self.books_end = Some(self.logs.append(LogKind::Books, &[frame])?);
+        Ok(())
+    }
+
+    fn commit_payment(&mut self, token: Option<lastword_payments::Accepted<'_>>) {
+        if let Some(token) = token {
+            self.payments.commit(token);
+            self.book_records_since_snapshot += 1;
+        }
+    }
+
+    /// Appends one wave to the monitors' log, with the book's record where they share it, and
+    /// returns the end of that log.
     fn append_wave(
         &mut self,
         payment: Option<&[u8]>,
@@ -212,30 +276,25 @@ impl Driver {
         cards: &[(ChannelId, Vec<u8>)],
     ) -> Result<Lsn, EngineError> {
         let mut frames = Vec::with_capacity(monitors.len() + cards.len() + 1);
+        let payment = payment.filter(|_| self.logs.is_one());
         if let Some(body) = payment {
             frames.push(Frame::Record { stream: Stream::Payments, body });
-            if !self.logs.is_one() {
-                self.books_end = Some(self.logs.append(LogKind::Books, &frames)?);
-                frames.clear();
-                if !monitors.is_empty() {
-                    self.logs.sync(LogKind::Books)?;
-                }
-            }
         }
         frames.extend(monitors.iter().map(|(channel_id, body)| Frame::Record {
             stream: Stream::Channel(*channel_id),
             body,
         }));
         frames.extend(
-            cards
-                .iter()
-                .map(|(channel_id, body)| Frame::Card { stream: Stream::Channel(*channel_id), body }),
+            cards.iter().map(|(channel_id, body)| Frame::Card {
+                stream: Stream::Channel(*channel_id),
+                body,
+            }),
         );
         if frames.is_empty() {
             return Ok(self.logs.end()?);
         }
         let last = self.logs.append(LogKind::Monitors, &frames)?;
-        if self.logs.is_one() && payment.is_some() {
+        if payment.is_some() {
             self.books_end = Some(last);
         }
         Ok(last)
@@ -400,11 +459,15 @@ fn is_empty(scope: &Scope) -> bool {
     }
 }
 
-fn merge(scope: Scope, more: BTreeSet<PaymentId>) -> Scope {
-    match scope {
-        Scope::All => Scope::All,
-        Scope::Changed { mut payments, forwards } => {
-            payments.extend(more);
+fn merge(one: Scope, other: Scope) -> Scope {
+    match (one, other) {
+        (Scope::All, _) | (_, Scope::All) => Scope::All,
+        (
+            Scope::Changed { mut payments, mut forwards },
+            Scope::Changed { payments: p, forwards: f },
+        ) => {
+            payments.extend(p);
+            forwards.extend(f);
             Scope::Changed { payments, forwards }
         }
     }

@@ -15,7 +15,7 @@ use crate::channels::Channels;
 use crate::driver::Driver;
 use crate::error::EngineError;
 use crate::logs::Logs;
-use crate::order::{Batch, Entry};
+use crate::order::{Batch, Entry, Unsettled};
 use crate::ports::Ports;
 
 impl Driver {
@@ -70,6 +70,7 @@ impl Driver {
             advice: Vec::new(),
             books_end: None,
             book_records_since_snapshot,
+            unsettled: Unsettled::default(),
         };
         for channel_id in wanted {
             driver.warm_at_start(channel_id)?;

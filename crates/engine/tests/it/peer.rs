@@ -67,10 +67,8 @@ impl Channel {
             script: &script,
             sighash: EcdsaSighashType::All,
         };
-        let signatures = [
-            self.our_signer.sign(&request).unwrap(),
-            self.peers_signer.sign(&request).unwrap(),
-        ];
+        let signatures =
+            [self.our_signer.sign(&request).unwrap(), self.peers_signer.sign(&request).unwrap()];
         let witness = funding_witness(&script, &signatures[0], &ours, &signatures[1], &theirs);
         transaction.input[0].witness = witness;
         transaction
@@ -127,8 +125,7 @@ impl Channel {
             sighash: EcdsaSighashType::All,
         };
         let signature = self.peers_signer.sign(&request).unwrap();
-        transaction.input[0].witness =
-            htlc_preimage_witness(&signature, &preimage, &output.script);
+        transaction.input[0].witness = htlc_preimage_witness(&signature, &preimage, &output.script);
         transaction
     }
 

@@ -57,8 +57,7 @@ impl CoinSource for Wallet {
             .p2wpkh_signature_hash(input, &coin.script_pubkey, coin.amount, EcdsaSighashType::All)
             .map_err(unknown)?;
         let signature = ecdsa::Signature {
-            signature: Secp256k1::signing_only()
-                .sign_ecdsa(&Message::from(sighash), &self.secret),
+            signature: Secp256k1::signing_only().sign_ecdsa(&Message::from(sighash), &self.secret),
             sighash_type: EcdsaSighashType::All,
         };
         transaction.input[input].witness = Witness::p2wpkh(&signature, &self.public());
