@@ -362,9 +362,8 @@ impl Monitor {
                 marks.write_to(htlc);
             }
         }
-        if block.height > self.state.best.height {
-            self.state.best = block;
-        }
+        // It is above the best block, or that block itself with more that was found in it.
+        self.state.best = block;
         let mut effects = self.settle(before);
         if has_closed {
             effects.extend(self.closing_alarm().map(Effect::Alarm));

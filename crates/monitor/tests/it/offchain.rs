@@ -176,3 +176,20 @@ fn several_steps_of_one_update_are_one_change() {
     assert_eq!(once.monitor().state(), &expected);
     assert_eq!(once.monitor().state().best, block(crate::channel::BIRTH, 0));
 }
+
+#[test]
+fn the_first_evidence_is_the_one_that_is_told() {
+    let mut channel = channel();
+    let name = channel.add(US, offer(1, 50_000));
+    let fulfill = UpdateStep::Fulfill { htlc_id: HtlcId(name.1), preimage: preimage(1) };
+    channel.update(US, vec![fulfill]);
+    channel.update(PEER, vec![UpdateStep::Preimage { preimage: preimage(1) }]);
+    let closing = channel.newest(PEER).transaction.clone();
+    channel.connect(200, &[&closing]);
+    let output = channel.output_of(PEER, name).unwrap();
+    let success = channel.claim(PEER, output);
+    channel.connect(201, &[&success]);
+
+    let how = FulfilledHow::Message;
+    assert_eq!(channel.verdict(name), Verdict::Fulfilled { preimage: preimage(1), how });
+}

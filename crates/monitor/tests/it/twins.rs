@@ -139,3 +139,31 @@ fn htlc_transactions_of_ours_may_be_one_transaction() {
         assert!(channel.request(US, OutPoint { txid, vout }).is_some());
     }
 }
+
+#[test]
+fn a_spend_that_only_looks_like_our_htlc_transaction_has_no_second_stage() {
+    let mut channel = Channel::new(CommitmentFormat::AnchorsZeroFeeHtlc);
+    let name = channel.add(US, offer(1, 50_000));
+    channel.update(PEER, vec![UpdateStep::Preimage { preimage: preimage(1) }]);
+    for (owner, claimer) in [(US, PEER), (PEER, US)] {
+        let closing = channel.newest(owner).transaction.clone();
+        channel.connect(200, &[&closing]);
+        let output = channel.output_of(owner, name).unwrap();
+        let mut direct = channel.claim(claimer, output);
+        let built = channel.built(owner, channel.nodes[owner].commitments.len() - 1);
+        direct.output = built.htlc_transaction(output.vout).unwrap().transaction.output;
+        channel.connect(EXPIRY + 1, &[&direct]);
+
+        let spend = &channel.monitor().state().output_spends[&output];
+        match spend.kind {
+            OutputSpendKind::HtlcPreimage { second_stage, .. }
+            | OutputSpendKind::HtlcTimeout { second_stage, .. } => {
+                assert_eq!(second_stage, None);
+            }
+            OutputSpendKind::HtlcOther { .. } | OutputSpendKind::Swept { .. } => {
+                panic!("it is the spend of an HTLC");
+            }
+        }
+        channel.disconnect(199);
+    }
+}

@@ -1,0 +1,214 @@
+//! HTLCs on our commitment.
+
+use bitcoin::OutPoint;
+use lastword_types::{
+    ClaimKind, CommitmentFormat, Effect, FailingUntil, FulfilledHow, HtlcFailure, OutputSpendKind,
+    UpdateStep, Verdict,
+};
+
+use super::{CLOSED, DEEP, close, closed, failed, failing, learn};
+use crate::channel::{Channel, EXPIRY, FAILED, FORMATS, PEER, US, block, offer, preimage};
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn a_preimage_on_our_commitment_fulfils_at_once_ll1() {
+    for format in FORMATS {
+        let (mut channel, name, output) = closed(format, US, US);
+        learn(&mut channel, PEER, 1);
+        let claim = channel.claim(PEER, output);
+
+        let effects = channel.connect(CLOSED + 1, &[&claim]);
+
+        let how = FulfilledHow::Chain { txid: claim.compute_txid() };
+        let expected = Verdict::Fulfilled { preimage: preimage(1), how };
+        assert_eq!(channel.verdict(name), expected);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::LedgerChanged(_))));
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn an_expired_offer_is_taken_back_by_the_htlc_timeout_transaction_ll2() {
+    for format in FORMATS {
+        let (mut channel, name, output) = closed(format, US, US);
+        let request = channel.request(US, output).unwrap();
+
+        assert_eq!(request.earliest_height, block(EXPIRY + 1, 0).height);
+        let ClaimKind::SecondStage { preimage: None, .. } = request.kind else {
+            panic!("an HTLC-timeout transaction");
+        };
+        let timeout = channel.answer(US, &request);
+        assert_eq!(timeout.lock_time.to_consensus_u32(), EXPIRY);
+        assert_eq!(channel.verdict(name), Verdict::Live);
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn a_timeout_fails_the_offer_only_when_it_is_deep_ll3() {
+    for format in FORMATS {
+        let (mut channel, name, output) = closed(format, US, US);
+        let timeout = channel.claim(US, output);
+
+        channel.connect(EXPIRY + 1, &[&timeout]);
+        assert_eq!(channel.verdict(name), failing(HtlcFailure::TimedOut, EXPIRY + 6));
+        assert_eq!(channel.monitor().card().next_deadline, Some(block(EXPIRY + 6, 0).height));
+        channel.connect(EXPIRY + 5, &[]);
+        assert!(!channel.verdict(name).is_final());
+        let effects = channel.connect(EXPIRY + 6, &[]);
+        assert_eq!(channel.verdict(name), failed(HtlcFailure::TimedOut));
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::LedgerChanged(_))));
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn the_output_of_the_htlc_timeout_transaction_is_swept_after_the_delay_ll4() {
+    for format in FORMATS {
+        let (mut channel, _, output) = closed(format, US, US);
+        let timeout = channel.claim(US, output);
+        channel.connect(EXPIRY + 1, &[&timeout]);
+        let second = OutPoint { txid: timeout.compute_txid(), vout: 0 };
+
+        let request = channel.request(US, second).unwrap();
+        assert_eq!(request.amount, timeout.output[0].value);
+        assert_eq!(request.earliest_height, block(EXPIRY + 1 + 144, 0).height);
+        let sweep = channel.answer(US, &request);
+        channel.connect(EXPIRY + 145, &[&sweep]);
+        assert!(channel.request(US, second).is_none());
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+// BOLT 5: HTLC Output Handling: Remote Commitment, Local Offers
+#[test]
+fn an_offer_without_output_is_fulfilled_if_its_preimage_was_shown_ll5_rl3() {
+    for (format, owner) in FORMATS.into_iter().flat_map(|format| [(format, US), (format, PEER)]) {
+        let mut channel = Channel::new(format);
+        let dust = channel.add(US, offer(1, 300));
+        let fulfill =
+            UpdateStep::Fulfill { htlc_id: lastword_types::HtlcId(dust.1), preimage: preimage(1) };
+        close(&mut channel, owner);
+        channel.update(US, vec![fulfill]);
+        channel.connect(DEEP, &[]);
+
+        let how = FulfilledHow::Message;
+        assert_eq!(channel.verdict(dust), Verdict::Fulfilled { preimage: preimage(1), how });
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+// BOLT 5: HTLC Output Handling: Remote Commitment, Local Offers
+#[test]
+fn an_offer_without_output_fails_when_the_closing_is_deep_ll6_rl3() {
+    for (format, owner) in FORMATS.into_iter().flat_map(|format| [(format, US), (format, PEER)]) {
+        let mut channel = Channel::new(format);
+        let dust = channel.add(US, offer(1, 300));
+        let missing = channel.draft(US, offer(2, 50_000));
+        let confirmed = channel.newest(owner).transaction.clone();
+        // It enters a commitment that is not the one that confirms.
+        channel.sign(PEER, &[missing], &[]);
+        let removed = channel.verdict(missing);
+        assert_eq!(removed, Verdict::Live);
+
+        channel.connect(CLOSED, &[&confirmed]);
+        for name in [dust, missing] {
+            assert_eq!(channel.verdict(name), failing(HtlcFailure::Absent, DEEP));
+        }
+        channel.connect(DEEP - 1, &[]);
+        assert!(!channel.verdict(dust).is_final());
+        channel.connect(DEEP, &[]);
+        for name in [dust, missing] {
+            assert_eq!(channel.verdict(name), failed(HtlcFailure::Absent));
+        }
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn an_offer_that_was_removed_before_the_closing_keeps_its_reason_ll6() {
+    let mut channel = Channel::new(CommitmentFormat::StaticRemoteKey);
+    let name = channel.add(US, offer(1, 50_000));
+    channel.sign(US, &[], &[(name, FAILED)]);
+    let reason = HtlcFailure::Removed { code: 0x400f };
+    let until = FailingUntil::Revoked;
+    assert_eq!(channel.verdict(name), Verdict::Failing { reason, until });
+
+    close(&mut channel, US);
+    assert_eq!(channel.verdict(name), failing(reason, DEEP));
+
+    // The peer's commitment still holds it: there its own output decides.
+    channel.disconnect(CLOSED - 1);
+    let theirs = channel.newest(PEER).transaction.clone();
+    channel.connect_on(1, CLOSED, &[&theirs]);
+    assert_eq!(channel.verdict(name), Verdict::Live);
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Remote Offers
+#[test]
+fn a_received_htlc_is_claimed_by_the_htlc_success_transaction_lr1_lr3() {
+    for format in FORMATS {
+        let (mut channel, name, output) = closed(format, US, PEER);
+        assert!(channel.request(US, output).is_none());
+
+        learn(&mut channel, US, 1);
+        let request = channel.request(US, output).unwrap();
+        assert_eq!(request.deadline, Some(block(EXPIRY, 0).height));
+        let relative = u32::from(format == CommitmentFormat::AnchorsZeroFeeHtlc);
+        assert_eq!(request.earliest_height, block(CLOSED + relative, 0).height);
+        let success = channel.answer(US, &request);
+        channel.connect(CLOSED + 1, &[&success]);
+
+        let how = FulfilledHow::Chain { txid: success.compute_txid() };
+        assert_eq!(channel.verdict(name), Verdict::Fulfilled { preimage: preimage(1), how });
+        let second = OutPoint { txid: success.compute_txid(), vout: 0 };
+        let request = channel.request(US, second).unwrap();
+        assert_eq!(request.earliest_height, block(CLOSED + 1 + 144, 0).height);
+        channel.answer(US, &request);
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Remote Offers
+// BOLT 5: HTLC Output Handling: Remote Commitment, Remote Offers
+#[test]
+fn what_the_peer_is_not_bound_to_is_not_claimed_until_the_closing_is_deep_lr4_rr2() {
+    for (format, owner) in FORMATS.into_iter().flat_map(|format| [(format, US), (format, PEER)]) {
+        let mut channel = Channel::new(format);
+        let name = channel.draft(PEER, offer(1, 50_000));
+        channel.sign(US, &[name], &[]);
+        channel.revoke(US);
+        channel.sign(PEER, &[name], &[]);
+        learn(&mut channel, US, 1);
+        close(&mut channel, owner);
+
+        let output = channel.output_of(owner, name).unwrap();
+        let request = channel.request(US, output).unwrap();
+        assert_eq!(request.earliest_height, block(DEEP + 1, 0).height);
+
+        // The revocation that the peer owed binds it.
+        channel.disconnect(CLOSED - 1);
+        channel.revoke(PEER);
+        close(&mut channel, owner);
+        let request = channel.request(US, output).unwrap();
+        assert!(request.earliest_height < block(DEEP, 0).height);
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Remote Offers
+// BOLT 5: HTLC Output Handling: Remote Commitment, Remote Offers
+#[test]
+fn a_received_htlc_goes_back_to_the_peer_after_its_expiry_lr5_rr3() {
+    for (format, owner) in FORMATS.into_iter().flat_map(|format| [(format, US), (format, PEER)]) {
+        let (mut channel, name, output) = closed(format, owner, PEER);
+        let timeout = channel.claim(PEER, output);
+        channel.connect(EXPIRY + 1, &[&timeout]);
+
+        assert_eq!(channel.verdict(name), failing(HtlcFailure::TimedOut, EXPIRY + 6));
+        assert!(channel.monitor().state().output_spends.values().all(|spend| !matches!(
+            spend.kind,
+            OutputSpendKind::HtlcTimeout { second_stage: Some(_), .. }
+        )));
+        channel.connect(EXPIRY + 6, &[]);
+        assert_eq!(channel.verdict(name), failed(HtlcFailure::TimedOut));
+    }
+}
