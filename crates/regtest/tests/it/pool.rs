@@ -180,6 +180,18 @@ fn what_a_reorg_makes_invalid_is_lost() {
 }
 
 #[test]
+fn a_block_that_left_is_not_mined_again() {
+    let mut chain = Chain::new();
+    let first = chain.mine_empty();
+    chain.reorg(1);
+    let second = chain.mine_empty();
+    assert_ne!(first, second);
+    assert_eq!(chain.height_of(first), chain.height_of(second));
+    let reward = |hash| chain.block(hash).map(|block| block.txdata[0].compute_txid());
+    assert_ne!(reward(first), reward(second));
+}
+
+#[test]
 fn a_reorg_stops_at_the_genesis_block() {
     let mut chain = Chain::new();
     let mined = chain.mine_empty();
