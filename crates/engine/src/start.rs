@@ -45,12 +45,10 @@ impl Driver {
                 wanted.push(card.channel_id);
             }
         }
-        let tip = match tip {
-            Some(tip) => tip,
-            None => match oldest(&cards) {
-                Some(best) => ChainTip { best, recent: Vec::new() },
-                None => ChainTip { best: source.tip()?, recent: Vec::new() },
-            },
+        let tracker = match (tip, oldest(&cards)) {
+            (Some(tip), _) => Tracker::new(tip),
+            (None, Some(best)) => Tracker::new(ChainTip { best, recent: Vec::new() }),
+            (None, None) => Tracker::begin(&mut *source)?,
         };
         let (payments, book_records_since_snapshot) = read_book(&logs)?;
         let mut driver = Self {
@@ -59,7 +57,7 @@ impl Driver {
             payments,
             outbox: Outbox::new(),
             claims: Claims::new(),
-            tracker: Tracker::new(tip),
+            tracker,
             source,
             broadcaster: ports.broadcaster,
             signer: ports.signer,
