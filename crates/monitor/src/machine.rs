@@ -124,7 +124,9 @@ impl Monitor {
 
     /// Says whether a record may be committed. Changes nothing; every refusal is here.
     ///
-    /// The same update, release or block again is accepted as one that says nothing new.
+    /// The same update, release or block again is accepted as one that says nothing new. Of a block
+    /// below the best one only what it changes can be judged: the hashes of blocks that held nothing
+    /// of this channel are not remembered.
     ///
     /// # Errors
     ///

@@ -45,7 +45,8 @@ pub struct MonitorState {
     pub remote_secrets: Vec<(u8, SecretIndex, PerCommitmentSecret)>,
     /// Every HTLC that must not be forgotten yet.
     pub htlcs: BTreeMap<(HtlcDirection, HtlcId), HtlcState>,
-    /// Preimages for received HTLCs, from the channel, and every preimage seen on chain.
+    /// Preimages with which received HTLCs may be claimed. What the chain showed for an offered HTLC
+    /// is kept with that HTLC.
     pub preimages: BTreeMap<PaymentHash, PaymentPreimage>,
     /// Closing transactions that we signed.
     pub closing_txids: BTreeSet<Txid>,

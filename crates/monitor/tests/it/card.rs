@@ -4,7 +4,9 @@ use lastword_types::{
     BlockHeight, Card, ChainDelta, CommitmentFormat, Effect, MonitorRecord, UpdateStep,
 };
 
-use crate::channel::{BIRTH, CHANNEL, Channel, EXPIRY, FAILED, PEER, US, block, offer, preimage};
+use crate::channel::{
+    BIRTH, CHANNEL, Channel, EXPIRY, FAILED, PEER, US, block, fulfilled, offer, preimage,
+};
 
 /// What a driver does with empty blocks: it wakes a monitor only at its deadline. Returns how often.
 fn drive(channel: &mut Channel, from: u32, blocks: u32) -> usize {
@@ -103,4 +105,16 @@ fn our_commitment_is_urgent_when_it_holds_what_we_can_claim() {
     assert_eq!(deadline(&channel), None);
     channel.update(US, vec![UpdateStep::Preimage { preimage: preimage(1) }]);
     assert_eq!(deadline(&channel), Some(BlockHeight(EXPIRY)));
+}
+
+#[test]
+fn what_we_fulfilled_by_message_is_claimed_on_chain_too() {
+    let mut channel = Channel::new(CommitmentFormat::StaticRemoteKey);
+    let name = channel.add(PEER, offer(1, 50_000));
+    channel.sign(PEER, &[], &[(name, fulfilled(1))]);
+    let closing = channel.newest(US).transaction.clone();
+    channel.connect(200, &[&closing]);
+
+    let output = channel.output_of(US, name).unwrap();
+    assert!(channel.request(US, output).is_some());
 }

@@ -393,3 +393,27 @@ fn a_state_that_contradicts_itself_is_not_restored() {
         assert!(Monitor::restore(state).is_err(), "{name}");
     }
 }
+
+#[test]
+fn a_channel_begins_with_two_commitments_of_number_zero_that_add_up() {
+    let channel = channel();
+    let MonitorRecord::Created(new) = &channel.records[0] else { panic!("it creates") };
+    let number = CommitmentNumber::new(1).unwrap();
+
+    let mut numbered = (**new).clone();
+    numbered.remote.number = number;
+    let (owner, latest) = (Side::Remote, CommitmentNumber::ZERO);
+    let expected = MonitorError::WrongCommitmentNumber { owner, latest, got: number };
+    assert_eq!(Monitor::create(numbered).unwrap_err(), expected);
+
+    let mut rich = (**new).clone();
+    rich.local.to_local_msat = AmountMsat(u64::MAX);
+    let expected =
+        MonitorError::WrongBalance { owner: Side::Local, number: CommitmentNumber::ZERO };
+    assert_eq!(Monitor::create(rich).unwrap_err(), expected);
+
+    let mut full = (**new).clone();
+    let (direction, htlc_id) = OFFERED;
+    full.local.added.push(HtlcAdded::Known { direction, htlc_id });
+    assert!(matches!(Monitor::create(full).unwrap_err(), MonitorError::State(_)));
+}

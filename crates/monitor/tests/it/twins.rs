@@ -167,3 +167,17 @@ fn a_spend_that_only_looks_like_our_htlc_transaction_has_no_second_stage() {
         channel.disconnect(199);
     }
 }
+
+#[test]
+fn a_preimage_shown_for_what_we_offered_claims_nothing_that_we_received() {
+    let mut channel = Channel::new(CommitmentFormat::StaticRemoteKey);
+    let out = channel.add(US, offer(1, 50_000));
+    let back = channel.add(PEER, offer(1, 50_000));
+    let fulfill = UpdateStep::Fulfill { htlc_id: HtlcId(out.1), preimage: preimage(1) };
+    channel.update(US, vec![fulfill]);
+    let closing = channel.newest(US).transaction.clone();
+    channel.connect(200, &[&closing]);
+
+    let output = channel.output_of(US, back).unwrap();
+    assert!(channel.request(US, output).is_none());
+}

@@ -165,3 +165,22 @@ fn a_revocation_that_is_read_after_the_block_makes_the_closing_a_revoked_one() {
     let changed = |effect: &&Effect| matches!(effect, Effect::LedgerChanged(_));
     assert_eq!(effects.iter().filter(changed).count(), 1);
 }
+
+// BOLT 5: Unilateral Close Handling: Remote Commitment Transaction
+#[test]
+fn a_commitment_that_was_never_signed_is_unknown_r4() {
+    let mut channel = Channel::new(CommitmentFormat::StaticRemoteKey);
+    channel.add(US, offer(1, 50_000));
+    // The number of the newest commitment, and one that is far ahead.
+    let mut forged = channel.newest(PEER).transaction.clone();
+    forged.output[0].value += bitcoin::Amount::ONE_SAT;
+    let mut future = channel.newest(PEER).transaction.clone();
+    future.input[0].sequence.0 ^= 0x0040_0000;
+
+    for unknown in [forged, future] {
+        channel.connect(CLOSED, &[&unknown]);
+        let spend = channel.monitor().state().funding_spend.clone().unwrap();
+        assert_eq!(spend.close, Close::Unknown);
+        channel.disconnect(CLOSED - 1);
+    }
+}
