@@ -1,6 +1,8 @@
 //! Bytes that nobody wrote: each is refused with its place, or is the one encoding of a value.
 
-use lastword_wire::{RecordKind, ValueFault, WireError, decode_card, decode_payment_record};
+use std::collections::BTreeSet;
+
+use lastword_wire::{Frame, RecordKind, ValueFault, WireError, decode_card, decode_payment_record};
 
 use crate::any::Any;
 use crate::samples;
@@ -44,12 +46,27 @@ fn a_record_cut_anywhere_is_refused_or_canonical() {
 
 #[test]
 fn a_record_with_any_bit_flipped_is_refused_or_canonical() {
-    for (_, value) in samples::all() {
-        let mut bytes = value.encode();
-        for bit in 0..bytes.len() * 8 {
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_refused_or_canonical(&bytes);
-            bytes[bit / 8] ^= 1 << (bit % 8);
+    let mut seen = BTreeSet::new();
+    for (name, value) in samples::all() {
+        let sound = value.encode();
+        let frame = Frame::parse(&sound).expect(name);
+        // Many samples share values; the same value of the same type says nothing new.
+        let shared: Vec<_> = frame
+            .records
+            .iter()
+            .filter(|tlv| !seen.insert((frame.kind, tlv.tlv_type, tlv.value.to_vec())))
+            .map(|tlv| tlv.value_offset..tlv.value_offset + tlv.value.len())
+            .collect();
+        let mut bytes = sound.clone();
+        for at in 0..bytes.len() {
+            if shared.iter().any(|range| range.contains(&at)) {
+                continue;
+            }
+            for bit in 0..8 {
+                bytes[at] = sound[at] ^ (1 << bit);
+                assert_refused_or_canonical(&bytes);
+            }
+            bytes[at] = sound[at];
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What holds of every value and of every sequence of bytes.
 
+use std::sync::LazyLock;
+
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 use proptest::sample::Index;
@@ -10,6 +12,10 @@ use crate::samples;
 use crate::strategies::{card, chain_tip, monitor_record, monitor_state};
 use crate::strategies_book::{book_state, event, payment_record};
 use crate::tlv::assert_refused_or_canonical;
+
+/// The bytes of every sample.
+static SAMPLES: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| samples::all().into_iter().map(|(_, value)| value.encode()).collect());
 
 fn config(cases: u32) -> ProptestConfig {
     let failure_persistence = None;
@@ -74,8 +80,7 @@ proptest! {
         which in any::<Index>(),
         places in vec((any::<Index>(), any::<u8>()), 1..8),
     ) {
-        let samples = samples::all();
-        let mut bytes = which.get(&samples).1.encode();
+        let mut bytes = which.get(&SAMPLES).clone();
         for (place, byte) in places {
             let at = place.index(bytes.len());
             bytes[at] = byte;
