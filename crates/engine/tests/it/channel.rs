@@ -34,7 +34,7 @@ pub(crate) struct Held {
 
 /// One channel with everything that both sides ever signed.
 pub(crate) struct Channel {
-    pub(crate) channel_id: ChannelId,
+    pub(crate) id: ChannelId,
     /// As the node sees it.
     pub(crate) ours: ChannelParameters,
     /// As the peer sees it.
@@ -88,7 +88,7 @@ impl Channel {
         let (mut our_signer, mut peers_signer) = (InMemorySigner::new(), InMemorySigner::new());
         our_signer.insert(channel_id, our_keys(channel_id));
         peers_signer.insert(channel_id, peers_keys(channel_id));
-        let mut first = |signer: &mut InMemorySigner, to_local, to_remote| Held {
+        let first = |signer: &mut InMemorySigner, to_local, to_remote| Held {
             unsigned: UnsignedCommitment {
                 number: CommitmentNumber::ZERO,
                 per_commitment_point: signer
@@ -103,7 +103,7 @@ impl Channel {
         let local = vec![first(&mut our_signer, 600_000_000, 400_000_000)];
         let remote = vec![first(&mut peers_signer, 400_000_000, 600_000_000)];
         Self {
-            channel_id,
+            id: channel_id,
             ours,
             theirs,
             our_signer,
@@ -126,11 +126,6 @@ impl Channel {
     pub(crate) fn take_htlc_id(&mut self) -> HtlcId {
         self.next_htlc += 1;
         HtlcId(self.next_htlc - 1)
-    }
-
-    /// Returns the id that the next update of this channel has.
-    pub(crate) fn next_update(&self) -> UpdateId {
-        self.next_update
     }
 
     /// We sign the peer's next commitment, which brings an HTLC of ours.
@@ -205,7 +200,7 @@ impl Channel {
     pub(crate) fn update(&mut self, steps: Vec<UpdateStep>) -> MonitorUpdate {
         let update_id = self.next_update;
         self.next_update = update_id.next().unwrap();
-        MonitorUpdate { channel_id: self.channel_id, update_id, steps }
+        MonitorUpdate { channel_id: self.id, update_id, steps }
     }
 
     /// Builds a commitment, as the node sees it.
@@ -223,7 +218,7 @@ impl Channel {
 
     fn revocation(&mut self) -> UpdateStep {
         let number = self.remote[self.remote.len() - 2].unsigned.number;
-        let secret = self.peers_signer.revoke(self.channel_id, number).unwrap();
+        let secret = self.peers_signer.revoke(self.id, number).unwrap();
         UpdateStep::RemoteRevocation { number, secret }
     }
 
@@ -236,7 +231,7 @@ impl Channel {
         let number = self.remote.last().unwrap().unsigned.number.next().unwrap();
         next.unsigned.number = number;
         next.unsigned.per_commitment_point =
-            self.peers_signer.per_commitment_point(self.channel_id, number).unwrap();
+            self.peers_signer.per_commitment_point(self.id, number).unwrap();
         let step = remote_commitment(&next.unsigned, added, removed);
         self.remote.push(next);
         UpdateStep::RemoteCommitment(step)
@@ -251,7 +246,7 @@ impl Channel {
         let number = self.local.last().unwrap().unsigned.number.next().unwrap();
         next.unsigned.number = number;
         next.unsigned.per_commitment_point =
-            self.our_signer.per_commitment_point(self.channel_id, number).unwrap();
+            self.our_signer.per_commitment_point(self.id, number).unwrap();
         self.local.push(next);
         UpdateStep::LocalCommitment(self.local_commitment(added, removed))
     }

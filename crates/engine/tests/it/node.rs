@@ -1,9 +1,7 @@
 //! The node under test: its stores, its driver, and what it tells the user.
 
-use std::sync::{Arc, Mutex};
-
 use lastword_bolt3::InMemorySigner;
-use lastword_engine::{Boundary, Driver, EngineError, NoChannels, NoForwards, Observer, Ports};
+use lastword_engine::{Driver, EngineError, NoChannels, NoForwards, NoObserver, Ports};
 use lastword_ports::{LogId, Store, Stream, UpdateLog as _};
 use lastword_testkit::{CrashStore, FixedFees, Survivors};
 use lastword_types::{
@@ -81,22 +79,6 @@ impl Stores {
     }
 }
 
-/// Counts the boundaries that a driver passes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Counter(Arc<Mutex<Vec<Boundary>>>);
-
-impl Counter {
-    pub(crate) fn passed(&self) -> Vec<Boundary> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Observer for Counter {
-    fn at(&mut self, boundary: Boundary) {
-        self.0.lock().unwrap().push(boundary);
-    }
-}
-
 /// Returns the ports of a node on these stores.
 pub(crate) fn ports_on(
     world: &World,
@@ -117,7 +99,7 @@ pub(crate) fn ports_on(
         fees: Box::new(FixedFees(FeeRatePerKw(1_000))),
         forwards: Box::new(NoForwards),
         channels: Box::new(NoChannels),
-        observer: Box::new(Counter::default()),
+        observer: Box::new(NoObserver),
     }
 }
 

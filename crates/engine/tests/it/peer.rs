@@ -34,7 +34,7 @@ impl Channel {
         let signature = self
             .peers_signer
             .sign(&SigningRequest {
-                channel_id: self.channel_id,
+                channel_id: self.id,
                 key: SigningKey::Funding,
                 transaction: &transaction,
                 input: 0,
@@ -59,7 +59,7 @@ impl Channel {
         let (ours, theirs) = (self.ours.local.funding_pubkey, self.ours.remote.funding_pubkey);
         let script = funding_script(&ours, &theirs);
         let request = SigningRequest {
-            channel_id: self.channel_id,
+            channel_id: self.id,
             key: SigningKey::Funding,
             transaction: &transaction,
             input: 0,
@@ -116,7 +116,7 @@ impl Channel {
         let mut transaction = spend(outpoint, sequence, output.amount - FEE, anybody());
         let per_commitment_point = built.keys.per_commitment_point;
         let request = SigningRequest {
-            channel_id: self.channel_id,
+            channel_id: self.id,
             key: SigningKey::Htlc { per_commitment_point },
             transaction: &transaction,
             input: 0,
@@ -145,7 +145,7 @@ impl Channel {
         let mut transaction = second.transaction;
         let per_commitment_point = built.keys.per_commitment_point;
         let request = SigningRequest {
-            channel_id: self.channel_id,
+            channel_id: self.id,
             key: SigningKey::Htlc { per_commitment_point },
             transaction: &transaction,
             input: 0,

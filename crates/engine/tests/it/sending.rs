@@ -1,52 +1,12 @@
 //! Crashes while a channel is opened and while a payment begins, at every boundary.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use lastword_engine::{Boundary, Driver, EngineError, Observer};
+use lastword_engine::EngineError;
 use lastword_testkit::Survivors;
 use lastword_types::HtlcFailure;
 
-use crate::node::{Logs, Node, Stores, ports};
+use crate::crash::die_at;
+use crate::node::{Logs, Node, Stores};
 use crate::world::{ANCHORS, Part, STATIC, World};
-
-/// Ends the process at the n-th boundary, counted from 1.
-struct DieAt(usize);
-
-/// What a node dies of.
-struct Died;
-
-impl Observer for DieAt {
-    fn at(&mut self, _boundary: Boundary) {
-        self.0 -= 1;
-        if self.0 == 0 {
-            resume_unwind(Box::new(Died));
-        }
-    }
-}
-
-/// Runs `work` on a node that dies at a boundary after its start; says whether it came to its end.
-fn die_at(world: &World, stores: &Stores, boundary: usize, work: impl FnOnce(&mut Driver)) -> bool {
-    let mut ports = ports(world, stores);
-    let at_start = boundaries_of_a_start(world, stores);
-    ports.observer = Box::new(DieAt(at_start + boundary));
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        let mut driver = Driver::start(ports).unwrap();
-        work(&mut driver);
-    }));
-    match ran {
-        Ok(()) => true,
-        Err(died) if died.is::<Died>() => false,
-        Err(other) => resume_unwind(other),
-    }
-}
-
-fn boundaries_of_a_start(world: &World, stores: &Stores) -> usize {
-    let counter = crate::node::Counter::default();
-    let mut ports = ports(world, &stores.image(Survivors::Everything));
-    ports.observer = Box::new(counter.clone());
-    drop(Driver::start(ports).unwrap());
-    counter.passed().len()
-}
 
 const SURVIVORS: [Survivors; 3] =
     [Survivors::SyncedOnly, Survivors::Prefix(1), Survivors::Everything];

@@ -177,7 +177,7 @@ impl World {
     }
 
     fn index_of(&self, id: ChannelId) -> usize {
-        self.channels.iter().position(|channel| channel.channel_id == id).unwrap()
+        self.channels.iter().position(|channel| channel.id == id).unwrap()
     }
 
     /// Makes a payment; `n` names its id, generation and preimage.
