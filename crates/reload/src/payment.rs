@@ -7,16 +7,15 @@
 //! and ledgers never go back; so at most one generation has undelivered entries, and if it is not
 //! the book's, then the book's is older and was over when it began.
 //!
-//! | the book's generation | another generation | what is done |
-//! |---|---|---|
-//! | has undelivered entries, or is the only one | all delivered, or none | the book's is resolved |
-//! | none undelivered: handled, adopted or never sent | undelivered | the other is rebuilt in its place, in silence about the book's, and resolved |
-//! | has undelivered entries | undelivered, and over (R6) | the book's is resolved; the other's rest is released in silence |
-//! | has undelivered entries | undelivered, not over | against R8; the book's comes first, the other waits |
+//! - No other generation has undelivered entries: the book's is resolved.
+//! - Another one has, and the book's has none: it was handled, told and not recorded, or never
+//!   sent. The other is rebuilt in its place and resolved, in silence about the book's.
+//! - Both have, which is against R8: the book's comes first. Of the other, if it is over (R6), the
+//!   rest is released in silence; if not, it waits.
 //!
-//! In the second line the book's may be pending with no entry anywhere. It never was sent, or was
-//! told and forgotten: telling its failure could disturb the payment that took its id, so silence
-//! is kept.
+//! In the second case the book's may be pending with no entry anywhere. Either it was told before
+//! the other was accepted, or its only trace was lost with a newer book; and to tell its failure
+//! could disturb the payment that took its id.
 //!
 //! # When the ledgers contradict the book
 //!
@@ -72,7 +71,7 @@ pub(crate) fn plan_payment(
     }
 }
 
-/// Returns the generation that is resolved; see the table of this module.
+/// Returns the generation that is resolved; see the list at the head of this module.
 fn current_generation(held: Option<Generation>, undelivered: &[Story<'_>]) -> Option<Generation> {
     let holds_held = undelivered.iter().any(|story| Some(story.generation) == held);
     if holds_held || undelivered.is_empty() {

@@ -46,9 +46,11 @@ pub struct View<'a> {
 ///
 /// # Shape
 ///
-/// [`Scope::All`] looks at every undelivered entry, every payment that the book holds as unfinished,
-/// and every channel of the node. [`Scope::Changed`] looks at what it names; where the book does not
-/// know a payment, the ledgers with undelivered entries are searched for it.
+/// [`Scope::All`] looks at every undelivered entry, every payment that the book holds as
+/// unfinished, and every channel of the node. [`Scope::Changed`] looks at what it names: the
+/// channels of the generation that the book holds and of the entries found there, or, where the
+/// book does not know a payment, all ledgers with undelivered entries. That the book holds an older
+/// generation than the ledgers is seen by [`Scope::All`], at the start that restored the book.
 ///
 /// # Crash safety
 ///

@@ -176,8 +176,8 @@ impl<'a> Story<'a> {
 
     /// Returns the intent as far as the entries tell it, or `None` if there is no entry.
     ///
-    /// Of several attempts it is the last. Parts that no ledger names are missing, so a part's place
-    /// in the list need not be its index.
+    /// Of several attempts it is the last. Parts that no ledger names are missing, so a part's
+    /// place in the list need not be its index.
     pub(crate) fn intent(&self) -> Option<Intent> {
         let last = self.parts.last()?;
         let attempt = last.origin.attempt;

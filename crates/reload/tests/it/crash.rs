@@ -33,7 +33,7 @@ enum Op {
     Plan {
         cut: Option<usize>,
     },
-    /// Tell an event; without `is_recorded` the process dies before the handler's return is durable.
+    /// Tell an event; without `is_recorded` the process dies before its return is durable.
     Tell {
         is_recorded: bool,
     },

@@ -197,7 +197,7 @@ proptest! {
         let lines = readable_lines(&world);
         for line in lines.iter().filter(|line| line.delivered.is_none()) {
             let payment_id = payment_of(line).unwrap();
-            prop_assert!(world.book.0.contains_key(&payment_id), "every undelivered entry is known");
+            prop_assert!(world.book.0.contains_key(&payment_id), "it is known");
             let is_held_up = lines.iter().any(|other| {
                 payment_of(other) == Some(payment_id) && !other.verdict.is_final()
             });

@@ -128,10 +128,10 @@ impl Book {
         let entry = self.entry(key.payment_id, key.generation);
         if !key.kind.is_terminal() {
             if matches!(key.kind, EventKind::PathSuccessful { .. }) {
-                assert!(
-                    matches!(entry.state, PaymentState::Handled(o) if o.kind() == OutcomeKind::Sent),
-                    "a taken path follows the terminal event"
-                );
+                let PaymentState::Handled(outcome) = entry.state else {
+                    panic!("a taken path follows the terminal event");
+                };
+                assert_eq!(outcome.kind(), OutcomeKind::Sent);
             }
             entry.paths_handled.insert(key.kind);
             return;
