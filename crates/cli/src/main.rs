@@ -1,2 +1,85 @@
-//! The program `lastword`.
-fn main() {}
+#![doc = include_str!("../README.md")]
+
+mod boundary;
+mod child;
+mod demo;
+mod node;
+mod real;
+mod report;
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Gives every Lightning payment exactly one last word, whatever crashes, whenever.
+#[derive(Debug, Parser)]
+#[command(name = "lastword", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Closes channels on a chain, kills the node again and again, and shows that every payment
+    /// reaches exactly one outcome.
+    Demo(DemoArgs),
+    /// The node of the demo; the demo starts it.
+    #[command(hide = true)]
+    Node(NodeArgs),
+}
+
+/// What `lastword demo` may be told.
+#[derive(Debug, Clone, Args)]
+struct DemoArgs {
+    /// Print one JSON object a payment, and last a summary.
+    #[arg(long)]
+    json: bool,
+    /// Repeat the run of this number; without it one is drawn.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run on a real regtest node: the path of a bitcoind, which is started and stopped.
+    #[arg(long, value_name = "PATH")]
+    bitcoind: Option<PathBuf>,
+}
+
+/// What the demo tells its node.
+#[derive(Debug, Clone, Args)]
+struct NodeArgs {
+    /// Where the demo listens.
+    #[arg(long)]
+    connect: SocketAddr,
+    /// The number that everything is made from.
+    #[arg(long)]
+    seed: u64,
+    /// The folder of the stores.
+    #[arg(long)]
+    folder: PathBuf,
+    /// Where the in-process chain listens.
+    #[arg(long, required_unless_present = "rpc")]
+    chain: Option<SocketAddr>,
+    /// The URL of a bitcoind.
+    #[arg(long, requires = "cookie")]
+    rpc: Option<String>,
+    /// Its cookie file.
+    #[arg(long)]
+    cookie: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Node(arguments) => node::run(&arguments).map(|()| true),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report::complain(&error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}

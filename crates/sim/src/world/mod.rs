@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod bank;
+pub mod bitcoind;
 pub mod index;
 pub mod inprocess;
 
