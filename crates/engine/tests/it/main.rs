@@ -2,13 +2,18 @@
 
 mod channel;
 mod crash;
+mod damage;
 mod full;
+mod gate;
+mod handle;
 mod idle;
+mod matrix;
 mod node;
 mod peer;
 mod reorg;
 mod rows;
 mod sending;
+mod source;
 mod stores;
 mod updates;
 mod wallet;

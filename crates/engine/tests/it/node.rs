@@ -96,7 +96,7 @@ pub(crate) fn ports_on(
         broadcaster: Box::new(world.chain.clone()),
         signer: Box::new(signer),
         coins: Box::new(world.wallet()),
-        fees: Box::new(FixedFees(FeeRatePerKw(1_000))),
+        fees: Box::new(FixedFees(FeeRatePerKw(5_000))),
         forwards: Box::new(NoForwards),
         channels: Box::new(NoChannels),
         observer: Box::new(NoObserver),

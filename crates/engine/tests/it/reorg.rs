@@ -1,6 +1,7 @@
 //! Blocks that leave the best chain, with and without a crash in between.
 
 use lastword_engine::Boundary;
+use lastword_regtest::Replacement;
 use lastword_testkit::Survivors;
 use lastword_types::{Alarm, CommitmentFormat, Event, HtlcFailure, PaymentState, Verdict};
 
@@ -43,28 +44,20 @@ fn a_preimage_of_a_block_that_left_still_pays_after_a_crash() {
                 let mut node = node.crash(&world, survivors);
                 assert!(matches!(node.verdict(&payment, 0), Verdict::Fulfilled { .. }), "{place}");
                 assert_eq!(node.tell(), [payment.sent(), payment.path_taken(0)], "{place}");
-                // The claim never comes back: we take the output ourselves after its expiry.
-                for _ in 0..30 {
-                    let excluded = world.chain.lock().mempool();
-                    let claims: Vec<_> = excluded
-                        .into_iter()
-                        .filter(|txid| shows(&world, *txid, &payment))
-                        .collect();
-                    world.chain.lock().mine_except(&crate::peer::anybody(), &claims);
-                    node.poll();
-                }
+                // The claim never comes back: ours evicts it after the expiry, and becomes final.
+                world.chain.lock().set_replacement(Replacement::ByFee);
+                let commitment = world.closing(0);
+                let output = world.channels[0].htlc_output(commitment, payment.htlc_id(0));
+                world.mine_except_claims_of(&payment, 13, &mut || node.poll());
+                node.mine_and_poll(&world, 8);
+                let (taker, at) = world.chain.lock().spender(output).expect("somebody took it");
+                assert!(!world.shows_preimage(taker, &payment), "{place}: it was us");
+                assert!(world.height() >= at.0 + 5, "{place}: and it is final");
                 assert_eq!(node.tell(), [], "{place}: a failure after it would be a lie");
                 assert!(node.is_released(&payment), "{place}");
             }
         }
     }
-}
-
-fn shows(world: &World, txid: bitcoin::Txid, payment: &Payment) -> bool {
-    let chain = world.chain.lock();
-    let (transaction, _) = chain.transaction(txid).unwrap();
-    let preimage = payment.preimage.0;
-    transaction.input.iter().flat_map(|input| input.witness.iter()).any(|part| part == preimage)
 }
 
 /// Our timeout is confirmed but not final when it leaves, and the peer's claim takes its place.

@@ -127,6 +127,30 @@ impl World {
         }
     }
 
+    /// Mines blocks without the peer's claims of a payment, and calls `after` after each.
+    pub(crate) fn mine_except_claims_of(
+        &self,
+        payment: &Payment,
+        blocks: u32,
+        after: &mut dyn FnMut(),
+    ) {
+        for _ in 0..blocks {
+            let waiting = self.chain.lock().mempool();
+            let claims: Vec<Txid> =
+                waiting.into_iter().filter(|txid| self.shows_preimage(*txid, payment)).collect();
+            self.chain.lock().mine_except(&anybody(), &claims);
+            after();
+        }
+    }
+
+    /// Says whether a transaction shows the preimage of a payment.
+    pub(crate) fn shows_preimage(&self, txid: Txid, payment: &Payment) -> bool {
+        let chain = self.chain.lock();
+        let (transaction, _) = chain.transaction(txid).expect("it is there");
+        let mut elements = transaction.input.iter().flat_map(|input| input.witness.iter());
+        elements.any(|element| element == payment.preimage.0)
+    }
+
     /// Offers a transaction to the mempool.
     pub(crate) fn submit(&self, transaction: &Transaction) {
         self.chain.lock().submit(transaction.clone()).expect("consensus takes it");
