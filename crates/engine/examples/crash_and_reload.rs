@@ -1,71 +1,87 @@
-//! A payment whose book is lost in a crash: the monitor alone has its last word.
+//! A node dies while its user looks at an event, and its payment book is gone: the monitor alone
+//! tells the payment again, field for field. Once the user has answered, nothing is told any more.
 //!
-//! Run it with `cargo run -p lastword-engine --example crash_and_reload`.
+//! The channel, the chain and the peer are those of this crate's tests: real transactions on a chain
+//! in this process.
 
-use std::error::Error;
+#![expect(clippy::print_stdout, reason = "an example says what happens")]
 
-use bitcoin::hashes::Hash as _;
-use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid};
-use lastword_bolt3::{ChannelKeys, InMemorySigner};
-use lastword_engine::{Driver, NoChannels, NoForwards, NoObserver, Ports};
-use lastword_ports::{ChainError, ChannelSigner as _, Coin, CoinSource, LogId};
-use lastword_regtest::SharedChain;
-use lastword_testkit::{CrashStore, FixedFees, Survivors};
-use lastword_types::*;
+#[path = "../tests/it/channel.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "made for the tests, which use all of it")]
+mod channel;
+#[path = "../tests/it/node.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "made for the tests, which use all of it")]
+mod node;
+#[path = "../tests/it/peer.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "made for the tests, which use all of it")]
+mod peer;
+#[path = "../tests/it/wallet.rs"]
+#[expect(clippy::unwrap_used, reason = "made for the tests")]
+mod wallet;
+#[path = "../tests/it/world.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "made for the tests, which use all of it")]
+mod world;
 
-const CHANNEL: ChannelId = ChannelId([7; 32]);
+use lastword_engine::{Driver, EngineError};
+use lastword_testkit::Survivors;
+use lastword_types::Event;
+use node::{Logs, Stores, ports};
+use world::{ANCHORS, Part, World};
 
-/// A wallet without coins: nothing goes on chain here.
-struct NoCoins;
-
-impl CoinSource for NoCoins {
-    fn coins(&mut self) -> Result<Vec<Coin>, ChainError> {
-        Ok(Vec::new())
+fn main() -> Result<(), EngineError> {
+    // Monitors and payment book have a disk each. The fundings are mined once the channel is there.
+    let (mut world, channels) = World::with_channels(&[ANCHORS]);
+    let stores = Stores::new(Logs::Two);
+    let mut driver = Driver::start(ports(&world, &stores))?;
+    for channel in channels {
+        driver.open_channel(channel)?;
     }
-    fn destination(&mut self) -> ScriptBuf {
-        ScriptBuf::new()
+    world.mine(1);
+
+    // The intent and the HTLC become durable together; only then may the HTLC leave.
+    let payment = world.payment(1, &[Part(0, 50_000, 40)]);
+    driver.send_payment(payment.intent.clone(), payment.updates.clone())?;
+    driver.update(payment.answers.clone())?;
+
+    // The peer closes the channel and claims the HTLC on chain, with the preimage.
+    world.peer_closes(0);
+    world.peer_claims(&payment, 0);
+    driver.poll_chain()?;
+    let first = driver.next_event();
+    println!("told:       {}", name(first.as_ref()));
+
+    println!("            the process dies, and the book with it");
+    drop(driver);
+    let stores = stores.image(Survivors::SyncedOnly).without_book();
+    let mut driver = Driver::start(ports(&world, &stores))?;
+    let again = driver.next_event();
+    println!("told again: {} (identical: {})", name(again.as_ref()), first == again);
+
+    // The user answers: that it knows is durable in the monitor from now on.
+    if let Some(event) = again {
+        driver.event_returned(&event, true)?;
     }
-    fn sign(&mut self, _: &mut Transaction, _: usize, _: &Coin) -> Result<(), ChainError> {
-        Ok(())
+    while let Some(event) = driver.next_event() {
+        println!("told:       {}", name(Some(&event)));
+        driver.event_returned(&event, true)?;
     }
-}
 
-/// Starts a node; its monitors and its payment book have a disk each.
-fn start(chain: &SharedChain, monitors: &CrashStore, books: &CrashStore) -> Driver {
-    let ports = Ports {
-        monitors: Box::new(monitors.clone()),
-        books: Some(Box::new(books.clone())),
-        source: Box::new(chain.clone()),
-        broadcaster: Box::new(chain.clone()),
-        signer: Box::new(InMemorySigner::new()),
-        coins: Box::new(NoCoins),
-        fees: Box::new(FixedFees(FeeRatePerKw::FLOOR)),
-        forwards: Box::new(NoForwards),
-        channels: Box::new(NoChannels),
-        observer: Box::new(NoObserver),
-    };
-    Driver::start(ports).expect("the disks are sound")
-}
-
-/// A peer's commitment; its signature on ours is not looked at while nothing goes on chain.
-fn commitment(
-    signer: &mut InMemorySigner,
-    number: u64,
-    ours_msat: u64,
-) -> Result<RemoteCommitment, Box<dyn Error>> {
-    let number = CommitmentNumber::new(number).ok_or("48 bits")?;
-    Ok(RemoteCommitment {
-        number,
-        per_commitment_point: signer.per_commitment_point(CHANNEL, number)?,
-        feerate_per_kw: FeeRatePerKw(1_000),
-        to_local_msat: AmountMsat(0),
-        to_remote_msat: AmountMsat(ours_msat),
-        added: Vec::new(),
-        removed: Vec::new(),
-    })
-}
-
-fn main() -> Result<(), Box<dyn Error>> {
+    println!("            the process dies again, and the book with it");
+    drop(driver);
+    let stores = stores.image(Survivors::SyncedOnly).without_book();
+    let mut driver = Driver::start(ports(&world, &stores))?;
+    driver.poll_chain()?;
+    println!("told:       {}", name(driver.next_event().as_ref()));
     Ok(())
+}
+
+fn name(event: Option<&Event>) -> &'static str {
+    match event {
+        Some(Event::PaymentSent { .. }) => "PaymentSent",
+        Some(Event::PaymentPathSuccessful { .. }) => "PaymentPathSuccessful",
+        Some(Event::PaymentPathFailed { .. }) => "PaymentPathFailed",
+        Some(Event::PaymentFailed { .. }) => "PaymentFailed",
+        Some(Event::Alarm(_)) => "an alarm",
+        None => "nothing",
+    }
 }

@@ -43,9 +43,9 @@ fn three_payments(logs: Logs) -> (World, Node, [Payment; 3]) {
 
 fn waits(node: &mut Node) -> Vec<(lastword_types::PaymentId, ChannelId, Reason)> {
     let advice = node.driver.take_advice();
-    let waits = advice.into_iter().filter_map(|planned| match planned.action {
-        Action::Wait { payment_id, channel_id } => Some((payment_id, channel_id, planned.reason)),
-        _ => None,
+    let waits = advice.into_iter().filter_map(|planned| {
+        let Action::Wait { payment_id, channel_id } = planned.action else { return None };
+        Some((payment_id, channel_id, planned.reason))
     });
     waits.collect()
 }

@@ -1,4 +1,5 @@
 //! Tests of the engine on real channels, an in-process chain and stores that crash.
+#![cfg(test)]
 
 mod channel;
 mod crash;

@@ -114,7 +114,7 @@ fn a_final_failure_stands_and_a_later_preimage_is_an_alarm() {
     world.mine_empty(7);
     node.poll();
     let alarm = Event::Alarm(Alarm::FinalityViolated { htlc: payment.key(0) });
-    assert_eq!(node.tell(), [alarm.clone()]);
+    assert_eq!(node.tell(), std::slice::from_ref(&alarm));
     assert_eq!(node.verdict(&payment, 0), Verdict::Failed { reason: TIMED_OUT });
     let mut node = node.crash(&world, Survivors::SyncedOnly);
     let told: Vec<Event> = node.tell();

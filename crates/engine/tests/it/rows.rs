@@ -44,7 +44,7 @@ fn row_1_a_block_that_nobody_remembers_is_followed_again() {
         let mut node = node;
         world.peer_claims(&payment, 0);
         node.poll();
-        assert_eq!(node.verdict(&payment, 0).is_final(), true);
+        assert!(node.verdict(&payment, 0).is_final());
         drop(node);
         let mut node = Node::start(&world, before);
         assert_eq!(node.tell(), [], "{logs:?}: nothing is known yet");

@@ -48,10 +48,7 @@ fn a_source_that_fails_at_any_call_is_named_and_the_next_poll_goes_on() {
             source.fail_at(call, fault);
             let mut node = start_with(&world, &before, Box::new(source));
             let place = format!("{fault:?} at call {call}");
-            let error = match node.driver.poll_chain() {
-                Err(error) => error,
-                Ok(_) => panic!("{place} was not noticed"),
-            };
+            let Err(error) = node.driver.poll_chain() else { panic!("{place} was not noticed") };
             match (fault, &error) {
                 (ChainFault::Error(kind), error) => {
                     assert!(is_of_source(error, kind), "{place}: {error}");

@@ -206,7 +206,7 @@ fn a_spend_of_the_funding_that_nobody_knows_raises_an_alarm_and_decides_nothing(
         channel_id: channel_id(0),
         txid: spend.compute_txid(),
     });
-    assert_eq!(node.tell(), [alarm.clone()]);
+    assert_eq!(node.tell(), std::slice::from_ref(&alarm));
     node.mine_and_poll(&world, 20);
     assert_eq!(node.tell(), [], "an alarm is told once after each start");
     assert_eq!(node.verdict(&payment, 0), Verdict::Live, "and proves nothing");
