@@ -38,6 +38,8 @@ pub(crate) fn run(only: &[String]) -> Result<(), String> {
     }
     println!("alone: without std: {}", NO_STD.join(", "));
     no_std(&folder, &packages)?;
+    println!("alone: a log written elsewhere, against the conformance suite");
+    scratch(&folder, &packages)?;
     println!("alone: {count} crates built and tested alone, {} without std", NO_STD.len());
     Ok(())
 }
@@ -80,6 +82,26 @@ fn cargo_alone(arguments: &[&str], folder: &Path, packages: &Path) -> Result<Com
         command.arg("--config").arg(format!("patch.crates-io.lastword-{name}.path={place:?}"));
     }
     Ok(command)
+}
+
+/// Builds a crate of somebody who implements a port, outside the workspace, and runs its
+/// conformance suite: the extension tutorial, as its reader would do it.
+fn scratch(folder: &Path, packages: &Path) -> Result<(), String> {
+    let scratch = folder.join("scratch");
+    fs::create_dir_all(scratch.join("src")).map_err(|error| format!("alone: {error}"))?;
+    let testkit = packages.join(format!("lastword-testkit-{}", version("testkit")?));
+    let tutorial = testkit.join("examples").join("custom_log.rs");
+    fs::copy(tutorial, scratch.join("src/main.rs")).map_err(|error| format!("alone: {error}"))?;
+    let mut manifest = String::from(
+        "[package]\nname = \"scratch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+         [workspace]\n[dependencies]\n",
+    );
+    for name in ["types", "ports", "testkit"] {
+        manifest.extend(["lastword-", name, " = \"", &version(name)?, "\"\n"]);
+    }
+    fs::write(scratch.join("Cargo.toml"), manifest).map_err(|error| format!("alone: {error}"))?;
+    let mut command = cargo_alone(&["run", "--quiet"], folder, packages)?;
+    check(command.arg("--manifest-path").arg(scratch.join("Cargo.toml")))
 }
 
 /// Builds the machines into a library without std.
