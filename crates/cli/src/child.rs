@@ -24,7 +24,7 @@ const KILLS_MAX: u32 = 72;
 const BOOKS_KEPT: usize = 24;
 
 /// How long a node may take to call, and to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the node stands on.
 #[derive(Debug, Clone)]
@@ -239,12 +239,10 @@ impl Child {
     /// has both.
     fn draw_book(&mut self) -> Book {
         let drawn = self.dice.below(4);
-        match (self.harm.kills, drawn) {
-            (3, _) => Book::Lost,
-            (6, _) => Book::Older,
-            (_, 0) => Book::Lost,
-            (_, 1) => Book::Older,
-            _ => Book::Same,
+        match self.harm.kills {
+            3 => Book::Lost,
+            6 => Book::Older,
+            _ => [Book::Lost, Book::Older, Book::Same, Book::Same][drawn as usize],
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lastword_regtest::{Server, serve};
-use lastword_sim::oracle::judge;
+use lastword_sim::oracle::{Judgement, judge};
 use lastword_sim::outside::{Outside, SharedOutside};
 use lastword_sim::run::Run;
 use lastword_sim::scenario::Scenario;
@@ -17,7 +17,7 @@ use lastword_sim::world::inprocess::InProcess;
 use lastword_sim::{SimError, Trying as _};
 
 use crate::DemoArgs;
-use crate::child::{Child, Ground};
+use crate::child::{Child, Ground, Harm};
 use crate::real::RealNode;
 use crate::report::{self, Facts};
 
@@ -57,11 +57,11 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
         bar.set_position(u64::try_from(place).unwrap_or(u64::MAX));
         bar.set_prefix(format!("{step:?}"));
     });
-    let outcome = outcome.map_err(|error| with_seed(error, seed))?;
+    let outcome = outcome.map_err(|error| with_seed(&error, seed))?;
     let mut judgement = judge(&outside.lock(), &outcome)?;
     // What is released is never told again, whatever the book has forgotten.
     let told = outside.lock().told.count();
-    child.rise_without_book().map_err(|error| with_seed(error, seed))?;
+    child.rise_without_book().map_err(|error| with_seed(&error, seed))?;
     if outside.lock().told.count() != told {
         judgement.violations.push("something was told again after it was released".to_owned());
     }
@@ -69,18 +69,7 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
     child.dismiss()?;
     bar.finish_and_clear();
 
-    for (holds, what) in [
-        (harm.kills >= KILLS_MIN, "the run had too few kills"),
-        (harm.restored_none > 0, "the node never came back without its book"),
-        (harm.restored_older > 0, "the node never came back with an older book"),
-        (outcome.reorgs > 0, "no block was reorganised away"),
-        (judgement.has_failed_payment(), "no payment failed"),
-        (judgement.has_divided_payment(), "no payment had parts that ended differently"),
-    ] {
-        if !holds {
-            judgement.violations.push(what.to_owned());
-        }
-    }
+    check_enough(harm, outcome.reorgs, &mut judgement);
     let outside = outside.lock();
     let facts = Facts {
         seed,
@@ -92,11 +81,27 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
         counts: stage.counts.as_ref(),
     };
     if arguments.json {
-        report::json(&facts)?
+        report::json(&facts)?;
     } else {
-        report::table(&facts)?
+        report::table(&facts)?;
     }
     Ok(judgement.violations.is_empty())
+}
+
+/// Adds what a run must have shown and did not.
+fn check_enough(harm: Harm, reorgs: u32, judgement: &mut Judgement) {
+    for (holds, what) in [
+        (harm.kills >= KILLS_MIN, "the run had too few kills"),
+        (harm.restored_none > 0, "the node never came back without its book"),
+        (harm.restored_older > 0, "the node never came back with an older book"),
+        (reorgs > 0, "no block was reorganised away"),
+        (judgement.has_failed_payment(), "no payment failed"),
+        (judgement.has_divided_payment(), "no payment had parts that ended differently"),
+    ] {
+        if !holds {
+            judgement.violations.push(what.to_owned());
+        }
+    }
 }
 
 fn stage(arguments: &DemoArgs, folder: &std::path::Path) -> Result<Stage, SimError> {
@@ -146,6 +151,6 @@ fn draw_seed() -> Result<Seed, SimError> {
     Ok(Seed(u64::from(u32::from_be_bytes(bytes))))
 }
 
-fn with_seed(error: SimError, seed: Seed) -> SimError {
+fn with_seed(error: &SimError, seed: Seed) -> SimError {
     SimError::with("the run broke off", format!("seed {}: {}", seed.0, error.chain()))
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use hex::DisplayHex as _;
 use lastword_sim::SimError;
 use lastword_sim::Trying as _;
 use lastword_sim::oracle::{Judgement, Line, PartEnd};
@@ -63,7 +64,7 @@ pub(crate) fn json(facts: &Facts<'_>) -> Result<(), SimError> {
             generation: line.order.generation.to_string(),
             parts: line.parts.len(),
             outcome: outcome(line),
-            preimage: line.preimage.map(|preimage| hex(&preimage.0)),
+            preimage: line.preimage.map(|preimage| preimage.0.to_lower_hex_string()),
             fee_msat: line.fee_msat,
             terminal_events: line.terminal_events,
             distinct_terminal_events: line.distinct_terminal_events,
@@ -214,8 +215,4 @@ fn words(end: PartEnd) -> &'static str {
         PartEnd::Absent => "not in the closing",
         PartEnd::Open => "open",
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

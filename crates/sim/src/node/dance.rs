@@ -45,9 +45,9 @@ impl<S: Shell> Node<S> {
                 return Ok(());
             }
             // The peer's commitment follows ours.
-            let Difference { added, removed } = difference(&state, &remote, &local)?;
+            let change = difference(&state, &remote, &local)?;
             let balances = Balances::of(&state.local.commitment).swapped();
-            let commitment = self.remote_commitment(channel, &state, balances, added, removed)?;
+            let commitment = self.remote_commitment(channel, &state, balances, change)?;
             self.update(&state, vec![UpdateStep::RemoteCommitment(commitment)])?;
         }
         Err(SimError::new("the dance does not come to an end"))
@@ -99,7 +99,8 @@ impl<S: Shell> Node<S> {
         // The peer owns this commitment; what it offered goes to us only when fulfilled.
         balances.pay(preimage.is_none(), entry.htlc.amount_msat)?;
         let removed = vec![HtlcRemoved { direction, htlc_id, reason }];
-        let commitment = self.remote_commitment(channel, &state, balances, Vec::new(), removed)?;
+        let change = Difference { added: Vec::new(), removed };
+        let commitment = self.remote_commitment(channel, &state, balances, change)?;
         let mut steps: Vec<UpdateStep> =
             preimage.map(|preimage| UpdateStep::Preimage { preimage }).into_iter().collect();
         steps.push(UpdateStep::RemoteCommitment(commitment));
@@ -167,8 +168,7 @@ impl<S: Shell> Node<S> {
         channel: u16,
         state: &MonitorState,
         balances: Balances,
-        added: Vec<HtlcAdded>,
-        removed: Vec<HtlcRemoved>,
+        change: Difference,
     ) -> Result<RemoteCommitment, SimError> {
         Ok(RemoteCommitment {
             number: next(state.remote.number)?,
@@ -176,8 +176,8 @@ impl<S: Shell> Node<S> {
             feerate_per_kw: COMMITMENT_FEERATE,
             to_local_msat: balances.to_local_msat,
             to_remote_msat: balances.to_remote_msat,
-            added,
-            removed,
+            added: change.added,
+            removed: change.removed,
         })
     }
 

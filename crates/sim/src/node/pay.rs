@@ -1,6 +1,7 @@
 //! Paying: the intent and every part in one append, and only then a word to the peer.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use lastword_engine::EngineError;
 use lastword_types::{
@@ -8,7 +9,7 @@ use lastword_types::{
     RemoteCommitment, UpdateStep,
 };
 
-use super::view::{PeerStatus, is_closing};
+use super::view::{Difference, PeerStatus, is_closing};
 use super::{Node, Shell, numbered};
 use crate::channel::Balances;
 use crate::error::{SimError, Trying as _};
@@ -73,13 +74,10 @@ impl<S: Shell> Node<S> {
         let mut statuses: BTreeMap<u16, (PeerStatus, u64)> = BTreeMap::new();
         let mut parts = Vec::new();
         for part in &order.parts {
-            if !statuses.contains_key(&part.channel) {
-                let status = self.peer_status(part.channel)?;
-                statuses.insert(part.channel, (status, 0));
-            }
-            let (status, used) = statuses
-                .get_mut(&part.channel)
-                .ok_or(SimError::new("the channel of a part does not exist"))?;
+            let (status, used) = match statuses.entry(part.channel) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert((self.peer_status(part.channel)?, 0)),
+            };
             let htlc_id = HtlcId(status.next_htlc_id.0 + *used);
             *used += 1;
             parts.push(IntentPart {
@@ -122,8 +120,9 @@ impl<S: Shell> Node<S> {
                 added.push(HtlcAdded::New(htlc));
             }
         }
+        let change = Difference { added, removed: Vec::new() };
         let commitment: RemoteCommitment =
-            self.remote_commitment(channel, &state, balances, added, Vec::new())?;
+            self.remote_commitment(channel, &state, balances, change)?;
         numbered(&state, vec![UpdateStep::RemoteCommitment(commitment)])
     }
 }

@@ -13,7 +13,7 @@ use lastword_bolt3::{
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
     AmountMsat, BlockHeight, CommitmentFormat, Htlc, HtlcDirection, HtlcId, PaymentHash,
-    PaymentPreimage, Side, SigningKey,
+    PaymentPreimage, SigningKey,
 };
 
 use super::{Fate, Held, OwnCommitment, Peer, unknown};
@@ -65,8 +65,8 @@ impl Peer {
             let txid = spend.transaction.compute_txid();
             if let Some((commitment, own)) = self.own_commitment(index, txid)? {
                 self.act_on_own(index, &commitment, &own, place)?;
-            } else if let Some((commitment, held)) = self.their_commitment(index, txid)? {
-                self.act_on_theirs(index, &commitment, &held, place)?;
+            } else if let Some(theirs) = self.their_commitment(index, txid)? {
+                self.act_on_theirs(index, &theirs, place)?;
             }
         }
         Ok(())
@@ -81,14 +81,13 @@ impl Peer {
     ) -> Result<Option<Transaction>, SimError> {
         let channels: Vec<u16> = self.channels.keys().copied().collect();
         for channel in channels {
-            let Some((commitment, held)) = self.their_commitment(channel, outpoint.txid)? else {
+            let Some(theirs) = self.their_commitment(channel, outpoint.txid)? else {
                 continue;
             };
             let vout = usize::try_from(outpoint.vout).trying("count outputs")?;
-            let output = commitment.outputs.get(vout).ok_or(unknown())?;
+            let output = theirs.commitment.outputs.get(vout).ok_or(unknown())?;
             let tip = BlockHeight(index.height());
-            let Some(claim) =
-                self.claim_on_theirs(channel, &commitment, &held, (outpoint, output), tip)?
+            let Some(claim) = self.claim_on_theirs(channel, &theirs, (outpoint, output), tip)?
             else {
                 continue;
             };
@@ -105,24 +104,19 @@ impl Peer {
         let channel = self.channel(index)?;
         // Newest first: it is nearly always one of the last two.
         for own in channel.own.iter().rev() {
-            let commitment = channel.build(Side::Local, &own.held)?;
-            if commitment.txid() == txid {
-                return Ok(Some((commitment, own.clone())));
+            if own.held.built.txid() == txid {
+                return Ok(Some((own.held.built.clone(), own.clone())));
             }
         }
         Ok(None)
     }
 
-    fn their_commitment(
-        &self,
-        index: u16,
-        txid: Txid,
-    ) -> Result<Option<(CommitmentTx, Held)>, SimError> {
+    fn their_commitment(&self, index: u16, txid: Txid) -> Result<Option<Theirs>, SimError> {
         let channel = self.channel(index)?;
         for held in channel.theirs.iter().rev() {
-            let commitment = channel.build(Side::Remote, held)?;
-            if commitment.txid() == txid {
-                return Ok(Some((commitment, held.clone())));
+            if held.built.txid() == txid {
+                let commitment = held.built.clone();
+                return Ok(Some(Theirs { commitment, held: held.clone() }));
             }
         }
         Ok(None)
@@ -236,14 +230,12 @@ impl Peer {
     fn act_on_theirs(
         &mut self,
         index: u16,
-        commitment: &CommitmentTx,
-        held: &Held,
+        theirs: &Theirs,
         place: &mut Place<'_>,
     ) -> Result<(), SimError> {
         let tip = BlockHeight(place.index.height());
-        for (outpoint, output) in outputs(commitment) {
-            let at = (outpoint, output);
-            if let Some(claim) = self.claim_on_theirs(index, commitment, held, at, tip)? {
+        for at in outputs(&theirs.commitment) {
+            if let Some(claim) = self.claim_on_theirs(index, theirs, at, tip)? {
                 self.sweep(index, &claim, place)?;
             }
         }
@@ -253,8 +245,7 @@ impl Peer {
     fn claim_on_theirs(
         &self,
         index: u16,
-        commitment: &CommitmentTx,
-        held: &Held,
+        Theirs { commitment, held }: &Theirs,
         (outpoint, output): (OutPoint, &CommitmentOutput),
         tip: BlockHeight,
     ) -> Result<Option<Claim>, SimError> {
@@ -359,6 +350,12 @@ impl Peer {
     }
 }
 
+/// A commitment of the node, from the peer's view.
+struct Theirs {
+    commitment: CommitmentTx,
+    held: Held,
+}
+
 /// An HTLC output of the peer's own commitment, and its HTLC transaction.
 struct Stage<'a> {
     htlc: &'a Htlc,
@@ -393,12 +390,12 @@ impl Peer {
         let (commitment, held, is_own) =
             if let Some((commitment, own)) = self.own_commitment(index, txid)? {
                 (commitment, own.held, true)
-            } else if let Some((commitment, held)) = self.their_commitment(index, txid)? {
+            } else if let Some(Theirs { commitment, held }) = self.their_commitment(index, txid)? {
                 (commitment, held, false)
             } else {
                 return Ok(None);
             };
-        let Held { commitment: facts, htlcs } = held;
+        let Held { commitment: facts, htlcs, .. } = held;
         let (owner_msat, other_msat) = (facts.to_local_msat, facts.to_remote_msat);
         let (peer_msat, node_msat) =
             if is_own { (owner_msat, other_msat) } else { (other_msat, owner_msat) };

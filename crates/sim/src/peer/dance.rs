@@ -10,7 +10,7 @@
 //! ```
 
 use bitcoin::secp256k1::PublicKey;
-use lastword_bolt3::point_of;
+use lastword_bolt3::{point_of, sign_commitment};
 use lastword_ports::ChannelSigner as _;
 use lastword_types::{
     CommitmentNumber, Htlc, HtlcDirection, HtlcRemoved, PerCommitmentSecret, RemovalReason, Side,
@@ -18,7 +18,7 @@ use lastword_types::{
 };
 
 use super::{Fate, Held, OwnCommitment, Peer, unknown};
-use crate::channel::{Balances, COMMITMENT_FEERATE, Whole};
+use crate::channel::{Balances, COMMITMENT_FEERATE};
 use crate::error::{SimError, Trying as _};
 use crate::messages::{Commit, PeerReply, Proposal, Revoked, Signed, WireHtlc, WireSide};
 
@@ -37,10 +37,9 @@ impl Peer {
                 format!("{number} instead of {known}"),
             ));
         }
-        let held = Held {
-            commitment: commit.commitment.clone(),
-            htlcs: commit.htlcs.iter().map(|htlc| htlc.seen_by(WireSide::Peer)).collect(),
-        };
+        let htlcs = commit.htlcs.iter().map(|htlc| htlc.seen_by(WireSide::Peer)).collect();
+        let commitment = commit.commitment.clone();
+        let held = Held::new(&channel.parameters, Side::Local, commitment, htlcs)?;
         self.check_commit(commit, &held)?;
         let channel = self.channel_mut(commit.channel)?;
         channel.own.push(OwnCommitment {
@@ -117,14 +116,9 @@ impl Peer {
         if same_htlcs(own, theirs) {
             return Ok(Revoked { secret, local: None });
         }
-        let held = Held {
-            commitment: next(
-                &theirs.commitment,
-                commit.next_point,
-                Balances::of(&own.commitment).swapped(),
-            )?,
-            htlcs: own.htlcs.clone(),
-        };
+        let balances = Balances::of(&own.commitment).swapped();
+        let commitment = next(&theirs.commitment, commit.next_point, balances)?;
+        let held = Held::new(&channel.parameters, Side::Remote, commitment, own.htlcs.clone())?;
         let signed = sign(signer, &channel.parameters, &held)?;
         channel.theirs.push(held);
         Ok(Revoked { secret, local: Some(signed) })
@@ -181,7 +175,7 @@ impl Peer {
             htlcs.push(offer.seen_by(WireSide::Peer));
         }
         let commitment = next(&base.commitment, *point, balances.swapped())?;
-        let held = Held { commitment, htlcs };
+        let held = Held::new(&channel.parameters, Side::Remote, commitment, htlcs)?;
         let signed = sign(signer, &channel.parameters, &held)?;
         channel.theirs.push(held);
         Ok(Some(Proposal { added, removed, signed }))
@@ -288,9 +282,7 @@ fn sign(
     parameters: &lastword_types::ChannelParameters,
     held: &Held,
 ) -> Result<Signed, SimError> {
-    let htlcs: Vec<&Htlc> = held.htlcs.iter().collect();
-    let Held { commitment, .. } = held;
-    let whole = Whole { parameters, owner: Side::Remote, commitment, htlcs: &htlcs };
-    let (signature, htlc_signatures) = whole.sign(signer)?;
-    Ok(Signed { commitment: commitment.clone(), signature, htlc_signatures })
+    let (signature, htlc_signatures) =
+        sign_commitment(signer, parameters, &held.built).trying("sign a commitment")?;
+    Ok(Signed { commitment: held.commitment.clone(), signature, htlc_signatures })
 }

@@ -15,7 +15,10 @@ use std::collections::BTreeMap;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
-use lastword_bolt3::{ChannelKeys, InMemorySigner, OutputKind, funding_script, funding_witness};
+use lastword_bolt3::{
+    ChannelKeys, CommitmentTx, InMemorySigner, OutputKind, funding_script, funding_witness,
+    sign_commitment, verify_commitment,
+};
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelParameters, ChannelSide, CommitmentNumber, Htlc, HtlcDirection,
@@ -61,6 +64,22 @@ pub enum Which {
 struct Held {
     commitment: UnsignedCommitment,
     htlcs: Vec<Htlc>,
+    /// The transaction of both, built once.
+    built: CommitmentTx,
+}
+
+impl Held {
+    fn new(
+        parameters: &ChannelParameters,
+        owner: Side,
+        commitment: UnsignedCommitment,
+        htlcs: Vec<Htlc>,
+    ) -> Result<Self, SimError> {
+        let whole: Vec<&Htlc> = htlcs.iter().collect();
+        let whole = Whole { parameters, owner, commitment: &commitment, htlcs: &whole };
+        let built = whole.build()?;
+        Ok(Self { commitment, htlcs, built })
+    }
 }
 
 /// A commitment of the peer, signed by the node.
@@ -253,7 +272,7 @@ impl Peer {
             Which::Previous => newest.checked_sub(1).ok_or(unknown())?,
         };
         let own = &channel.own[index];
-        let mut transaction = channel.build(Side::Local, &own.held)?.transaction;
+        let mut transaction = own.held.built.transaction.clone();
         sign_funding(signer, &channel.parameters, &mut transaction, &own.signature)?;
         Ok(transaction)
     }
@@ -308,25 +327,20 @@ impl Peer {
         };
         self.signer.insert(channel_id, keys);
         let own_point = self.point(channel_id, 0)?;
-        let first = |point, to_local_msat, to_remote_msat| Held {
-            commitment: UnsignedCommitment {
+        let first = |owner, point, to_local_msat, to_remote_msat| {
+            let commitment = UnsignedCommitment {
                 number: CommitmentNumber::ZERO,
                 per_commitment_point: point,
                 feerate_per_kw: COMMITMENT_FEERATE,
                 to_local_msat,
                 to_remote_msat,
-            },
-            htlcs: Vec::new(),
+            };
+            Held::new(&parameters, owner, commitment, Vec::new())
         };
-        let own = first(own_point, spec.remote_msat, spec.local_msat);
-        let theirs = first(first_point, spec.local_msat, spec.remote_msat);
-        let whole = Whole {
-            parameters: &parameters,
-            owner: Side::Remote,
-            commitment: &theirs.commitment,
-            htlcs: &[],
-        };
-        let (signature, _) = whole.sign(&mut self.signer)?;
+        let own = first(Side::Local, own_point, spec.remote_msat, spec.local_msat)?;
+        let theirs = first(Side::Remote, first_point, spec.local_msat, spec.remote_msat)?;
+        let (signature, _) = sign_commitment(&mut self.signer, &parameters, &theirs.built)
+            .trying("sign a commitment")?;
         let opened = PeerReply::Opened {
             parameters: Box::new(mirror(&parameters)),
             first_point: own_point,
@@ -454,22 +468,14 @@ impl PeerChannel {
         self.own.last()
     }
 
-    fn build(&self, owner: Side, held: &Held) -> Result<lastword_bolt3::CommitmentTx, SimError> {
-        let htlcs: Vec<&Htlc> = held.htlcs.iter().collect();
-        let Held { commitment, .. } = held;
-        Whole { parameters: &self.parameters, owner, commitment, htlcs: &htlcs }.build()
-    }
-
     fn verify(
         &self,
         held: &Held,
         signature: &Signature,
         htlc_signatures: &[Signature],
     ) -> Result<(), SimError> {
-        let htlcs: Vec<&Htlc> = held.htlcs.iter().collect();
-        let Held { commitment, .. } = held;
-        Whole { parameters: &self.parameters, owner: Side::Local, commitment, htlcs: &htlcs }
-            .verify(signature, htlc_signatures)
+        verify_commitment(&self.parameters, &held.built, signature, htlc_signatures)
+            .trying("verify a commitment")
     }
 }
 

@@ -31,7 +31,7 @@ const OFFERED_COINS: usize = 16;
 /// The keys of all wallets.
 #[derive(Debug, Clone)]
 pub struct Bank {
-    bank: WalletKey,
+    source: WalletKey,
     node: WalletKey,
     peer: WalletKey,
     miner: WalletKey,
@@ -40,15 +40,15 @@ pub struct Bank {
 impl Bank {
     /// Makes the wallets of a run.
     pub fn new(seed: Seed) -> Self {
-        let [bank, node, peer, miner] =
+        let [source, node, peer, miner] =
             [Wallet::Bank, Wallet::Node, Wallet::Peer, Wallet::Miner].map(|who| seed.wallet(who));
-        Self { bank, node, peer, miner }
+        Self { source, node, peer, miner }
     }
 
     /// Returns a wallet.
     pub fn wallet(&self, owner: Wallet) -> &WalletKey {
         match owner {
-            Wallet::Bank => &self.bank,
+            Wallet::Bank => &self.source,
             Wallet::Node => &self.node,
             Wallet::Peer => &self.peer,
             Wallet::Miner => &self.miner,
@@ -68,7 +68,7 @@ impl Bank {
     ) -> Result<(), SimError> {
         // One more, for the coins.
         for _ in 0..=count {
-            world.mine(&self.bank.script)?;
+            world.mine(&self.source.script)?;
         }
         for _ in 0..COINBASE_MATURITY {
             world.mine(&self.miner.script)?;
@@ -98,16 +98,16 @@ impl Bank {
     ) -> Result<Transaction, SimError> {
         let (outpoint, coin) = index
             .reward(height)
-            .filter(|(_, output)| output.script_pubkey == self.bank.script)
+            .filter(|(_, output)| output.script_pubkey == self.source.script)
             .ok_or(SimError::new("the bank does not have that coinbase"))?;
         let spent: Amount = outputs.iter().map(|output| output.value).sum();
         let change = coin
             .value
             .checked_sub(spent + BANK_FEE)
             .ok_or(SimError::new("the bank's coinbase is too small"))?;
-        outputs.push(TxOut { value: change, script_pubkey: self.bank.script.clone() });
+        outputs.push(TxOut { value: change, script_pubkey: self.source.script.clone() });
         let mut transaction = spend(&[outpoint], outputs);
-        sign_p2wpkh(&mut transaction, 0, &self.bank, coin.value)?;
+        sign_p2wpkh(&mut transaction, 0, &self.source, coin.value)?;
         Ok(transaction)
     }
 
