@@ -9,7 +9,7 @@ use crate::error::SimError;
 use crate::outside::Outside;
 use crate::peer::shows_preimage;
 use crate::record::Story;
-use crate::run::{Outcome, Try};
+use crate::run::{OfferEnd, Outcome, Try};
 
 /// One line of the final table: one incarnation of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,26 @@ pub fn judge(outside: &Outside, outcome: &Outcome) -> Result<Judgement, SimError
     for account in outcome.accounts.iter().filter(|account| !account.is_settled()) {
         violations.push(format!("the value of a channel is not accounted for: {account:?}"));
     }
+    check_offers(outside, &outcome.offers, &mut violations)?;
     Ok(Judgement { lines, violations })
+}
+
+/// Checks that an HTLC of the peer which the node could claim on chain was claimed, and that no
+/// other was.
+fn check_offers(
+    outside: &Outside,
+    offers: &[OfferEnd],
+    violations: &mut Vec<String>,
+) -> Result<(), SimError> {
+    for OfferEnd { offer, channel, payment_hash, is_learned } in offers {
+        let output = outside.peer.offer_output(*channel, *payment_hash, &outside.index)?;
+        let Some(spend) = output.and_then(|output| outside.index.spend(output)) else { continue };
+        if shows_preimage(&spend.transaction, *payment_hash) != *is_learned {
+            let wrong = if *is_learned { "not claimed" } else { "claimed" };
+            violations.push(format!("offer {offer} of the peer was {wrong}"));
+        }
+    }
+    Ok(())
 }
 
 fn line(outside: &Outside, outcome: &Outcome, one: &Try, story: &Story) -> Result<Line, SimError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bitcoin::Transaction;
-use lastword_types::{AmountMsat, BlockHeight};
+use lastword_types::{AmountMsat, BlockHeight, PaymentHash};
 
 use crate::error::SimError;
 use crate::messages::{Answer, Command, LedgerLine, PayOrder, PayPart};
@@ -46,6 +46,19 @@ pub struct Try {
     pub is_to_be_paid: bool,
 }
 
+/// An HTLC that the peer offered.
+#[derive(Debug, Clone, Copy)]
+pub struct OfferEnd {
+    /// Which offer of the scenario.
+    pub offer: u16,
+    /// Its channel.
+    pub channel: u16,
+    /// Its hash.
+    pub payment_hash: PaymentHash,
+    /// Whether the node was told the preimage to claim it on chain.
+    pub is_learned: bool,
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -55,6 +68,8 @@ pub struct Outcome {
     pub ledger: Vec<LedgerLine>,
     /// Where the value of each channel went.
     pub accounts: Vec<Account>,
+    /// Every HTLC that the peer offered.
+    pub offers: Vec<OfferEnd>,
     /// How many reorgs there were.
     pub reorgs: u32,
 }
@@ -89,8 +104,22 @@ impl<'a, W: Workforce> Run<'a, W> {
         }
         let ledger = self.look()?;
         let accounts = self.accounts()?;
+        let offers = self.offers();
         let Self { tries, reorgs, .. } = self;
-        Ok(Outcome { tries, ledger, accounts, reorgs })
+        Ok(Outcome { tries, ledger, accounts, offers, reorgs })
+    }
+
+    fn offers(&self) -> Vec<OfferEnd> {
+        let Scenario { seed, offers, steps, .. } = self.scenario;
+        (0..)
+            .zip(offers)
+            .map(|(offer, plan)| OfferEnd {
+                offer,
+                channel: plan.channel,
+                payment_hash: seed.offer_preimage(offer).payment_hash(),
+                is_learned: steps.contains(&Step::Learn(offer)),
+            })
+            .collect()
     }
 
     fn step(&mut self, step: Step) -> Result<(), SimError> {

@@ -243,10 +243,30 @@ impl Peer {
         payment_hash: PaymentHash,
         chain: &ChainIndex,
     ) -> Result<Option<OutPoint>, SimError> {
+        self.output_of(channel, (HtlcDirection::Received, payment_hash), chain)
+    }
+
+    /// Returns the output of the confirmed commitment that holds the peer's HTLC of this hash.
+    pub(crate) fn offer_output(
+        &self,
+        channel: u16,
+        payment_hash: PaymentHash,
+        chain: &ChainIndex,
+    ) -> Result<Option<OutPoint>, SimError> {
+        self.output_of(channel, (HtlcDirection::Offered, payment_hash), chain)
+    }
+
+    fn output_of(
+        &self,
+        channel: u16,
+        (direction, payment_hash): (HtlcDirection, PaymentHash),
+        chain: &ChainIndex,
+    ) -> Result<Option<OutPoint>, SimError> {
         let Some(confirmed) = self.confirmed(channel, chain)? else { return Ok(None) };
-        let wanted = confirmed.htlcs.iter().find(|htlc| {
-            htlc.direction == HtlcDirection::Received && htlc.payment_hash == payment_hash
-        });
+        let wanted = confirmed
+            .htlcs
+            .iter()
+            .find(|htlc| htlc.direction == direction && htlc.payment_hash == payment_hash);
         let Some(wanted) = wanted.map(|htlc| (htlc.direction, htlc.htlc_id)) else {
             return Ok(None);
         };

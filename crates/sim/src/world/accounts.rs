@@ -13,6 +13,9 @@ use crate::outside::Outside;
 use crate::peer::shows_preimage;
 use crate::seed::Wallet;
 
+/// Fees of more than one part in so many of a channel's value are a loss and not a price.
+const FEES_SHARE: u64 = 20;
+
 /// Where the value of one channel went.
 ///
 /// # Units
@@ -46,6 +49,7 @@ impl Account {
         let parts =
             [self.ours_sat, self.theirs_sat, self.fees_sat, self.anchors_sat, self.unresolved_sat];
         self.unresolved_sat == 0
+            && self.fees_sat * FEES_SHARE <= self.funding_sat
             && parts.iter().sum::<u64>() == self.funding_sat
             && self.ours_sat <= self.ours_max_sat
             && self.theirs_sat <= self.theirs_max_sat
