@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use bitcoin::absolute::{Height, LockTime};
 use bitcoin::hashes::{Hash as _, HashEngine as _, sha256};
-use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelParameters, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
@@ -13,11 +12,12 @@ use lastword_types::{
 };
 
 use crate::error::Bolt3Error;
-use crate::format::{FormatRules, rules};
+use crate::format::{Anchors, FormatRules, rules};
 use crate::keys::CommitmentKeys;
 use crate::scripts::{self, HtlcScripts};
 
-/// The most HTLCs that one side may have offered in one commitment.
+/// The most HTLCs that one side may have offered in one commitment; a format may allow fewer
+/// ([`FormatRules::max_accepted_htlcs`]).
 ///
 /// Source: BOLT 2, `max_accepted_htlcs`.
 pub const MAX_ACCEPTED_HTLCS: usize = 483;
@@ -83,7 +83,7 @@ struct Untrimmed {
 pub struct CommitmentOutput {
     /// Its kind.
     pub kind: OutputKind,
-    /// Its witness script, or for a P2WPKH output its script pubkey.
+    /// Its witness script, or for a P2WPKH or P2A output its script pubkey.
     pub script: ScriptBuf,
     /// Its value.
     pub amount: Amount,
@@ -100,6 +100,9 @@ pub enum OutputKind {
     ToRemote,
     /// The anchor of this side of the channel.
     Anchor(Side),
+    /// The anchor that is nobody's: a child of anybody may spend it, and what it holds is part of
+    /// the fee.
+    SharedAnchor,
     /// An HTLC.
     Htlc {
         /// Who offered it, seen from the local node.
@@ -139,7 +142,7 @@ pub struct HtlcTx {
 ///
 /// Source: BOLT 3, "Commitment Transaction Construction".
 pub fn build_commitment(input: &CommitmentInput<'_>) -> Result<CommitmentTx, Bolt3Error> {
-    check_htlcs(input.htlcs)?;
+    check_htlcs(input)?;
     check_amounts(input)?;
     let point = &input.commitment.per_commitment_point;
     let keys = CommitmentKeys::derive(input.parameters, input.owner, point)?;
@@ -150,13 +153,22 @@ pub fn build_commitment(input: &CommitmentInput<'_>) -> Result<CommitmentTx, Bol
 
     let (mut drafts, mut trimmed) = htlc_drafts(input, rules, &keys);
     add_main_drafts(&mut drafts, input, &keys, &delayed_script);
+    if let Anchors::Shared(most) = rules.anchors {
+        // It takes first what would be a fee, so that a commitment with dust in it pays none.
+        let left = fee_left(input.parameters.funding_amount, &drafts)?;
+        let script = scripts::shared_anchor();
+        drafts.push(Draft::new(Purpose::SharedAnchor, script, left.min(most)));
+    }
     drafts.sort_by(|left, right| left.key().cmp(&right.key()));
     trimmed.sort_unstable();
+    if drafts.is_empty() {
+        return Err(Bolt3Error::NoOutputs);
+    }
     let fee = fee_left(input.parameters.funding_amount, &drafts)?;
 
     let (sequence, lock_time) = number_marks(input.parameters, input.commitment.number);
     let mut transaction = Transaction {
-        version: Version::TWO,
+        version: rules.version,
         lock_time: LockTime::from_consensus(lock_time),
         input: vec![funding_input(input.parameters.funding_outpoint, sequence)],
         output: Vec::with_capacity(drafts.len()),
@@ -254,7 +266,7 @@ impl CommitmentTx {
         let value = output.amount.checked_sub(fee).ok_or(Bolt3Error::AmountOverflow)?;
         let lock_time = if is_success { 0 } else { htlc.cltv_expiry.0 };
         let transaction = Transaction {
-            version: Version::TWO,
+            version: rules.version,
             lock_time: LockTime::from_consensus(lock_time),
             input: vec![TxIn {
                 previous_output: OutPoint { txid: self.txid, vout },
@@ -334,6 +346,7 @@ enum Purpose {
     ToLocal,
     ToRemote,
     Anchor(Side),
+    SharedAnchor,
     Htlc { direction: HtlcDirection, htlc_id: HtlcId, cltv_expiry: BlockHeight },
 }
 
@@ -348,7 +361,7 @@ impl Draft {
     fn key(&self) -> (Amount, &[u8], BlockHeight, HtlcId) {
         let (cltv_expiry, htlc_id) = match self.purpose {
             Purpose::Htlc { cltv_expiry, htlc_id, .. } => (cltv_expiry, htlc_id),
-            Purpose::ToLocal | Purpose::ToRemote | Purpose::Anchor(_) => {
+            Purpose::ToLocal | Purpose::ToRemote | Purpose::Anchor(_) | Purpose::SharedAnchor => {
                 (BlockHeight(0), HtlcId(0))
             }
         };
@@ -360,6 +373,7 @@ impl Draft {
             Purpose::ToLocal => OutputKind::ToLocal,
             Purpose::ToRemote => OutputKind::ToRemote,
             Purpose::Anchor(side) => OutputKind::Anchor(side),
+            Purpose::SharedAnchor => OutputKind::SharedAnchor,
             Purpose::Htlc { direction, htlc_id, .. } => {
                 OutputKind::Htlc { direction, htlc_id, signature_index }
             }
@@ -367,7 +381,8 @@ impl Draft {
     }
 }
 
-fn check_htlcs(htlcs: &[&Htlc]) -> Result<(), Bolt3Error> {
+fn check_htlcs(input: &CommitmentInput<'_>) -> Result<(), Bolt3Error> {
+    let CommitmentInput { parameters, htlcs, .. } = *input;
     let mut ids: Vec<_> = htlcs.iter().map(|htlc| (htlc.direction, htlc.htlc_id)).collect();
     ids.sort_unstable();
     if let Some([(direction, htlc_id), _]) = ids.array_windows().find(|[left, right]| left == right)
@@ -376,7 +391,7 @@ fn check_htlcs(htlcs: &[&Htlc]) -> Result<(), Bolt3Error> {
     }
     let offered = ids.partition_point(|(direction, _)| *direction == HtlcDirection::Offered);
     let count = offered.max(ids.len() - offered);
-    if count > MAX_ACCEPTED_HTLCS {
+    if count > rules(parameters.format).max_accepted_htlcs {
         return Err(Bolt3Error::TooManyHtlcs { count });
     }
     match htlcs.iter().find(|htlc| Height::from_consensus(htlc.cltv_expiry.0).is_err()) {
@@ -442,7 +457,10 @@ fn add_main_drafts(
     let CommitmentInput { parameters, owner, commitment, .. } = *input;
     let rules = rules(parameters.format);
     let dust_limit = parameters.side(owner).dust_limit;
-    let anchor_amount = rules.anchor_amount.unwrap_or(Amount::ZERO);
+    let anchor_amount = match rules.anchors {
+        Anchors::None | Anchors::Shared(_) => Amount::ZERO,
+        Anchors::OneForEachSide(amount) => amount,
+    };
     let cost = rules
         .commitment_fee(commitment.feerate_per_kw, drafts.len())
         .checked_add(anchor_amount * 2)
@@ -458,7 +476,7 @@ fn add_main_drafts(
     let to_remote = balance(owner.other(), commitment.to_remote_msat);
 
     let has_htlcs = !drafts.is_empty();
-    if let Some(amount) = rules.anchor_amount {
+    if let Anchors::OneForEachSide(amount) = rules.anchors {
         let anchors = [(owner, to_local), (owner.other(), to_remote)];
         for (side, _) in anchors.into_iter().filter(|(_, main)| has_htlcs || main.is_some()) {
             let script = scripts::anchor(&parameters.side(side).funding_pubkey);
@@ -481,9 +499,6 @@ fn exists(amount: Amount, dust_limit: Amount) -> bool {
 }
 
 fn fee_left(funding: Amount, drafts: &[Draft]) -> Result<Amount, Bolt3Error> {
-    if drafts.is_empty() {
-        return Err(Bolt3Error::NoOutputs);
-    }
     let outputs = drafts
         .iter()
         .try_fold(Amount::ZERO, |sum, draft| sum.checked_add(draft.amount))

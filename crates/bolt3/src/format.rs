@@ -4,11 +4,13 @@
 //! [`rules`]; nothing else asks which format it is.
 
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::transaction::Version;
 use bitcoin::{Amount, EcdsaSighashType, ScriptBuf};
 use lastword_types::{CommitmentFormat, FeeRatePerKw};
 
 mod anchors;
 mod static_remote_key;
+mod zero_fee;
 
 /// The facts of one commitment format.
 ///
@@ -20,6 +22,13 @@ mod static_remote_key;
 /// Source: BOLT 3.
 #[derive(Debug, Clone, Copy)]
 pub struct FormatRules {
+    /// The version of commitment and HTLC transactions. Version 3 binds them to the rules of
+    /// [`TRUC_PARENT_MAX_VSIZE`] and [`TRUC_CHILD_MAX_VSIZE`].
+    pub version: Version,
+    /// The most HTLCs that one side may have offered in one commitment.
+    pub max_accepted_htlcs: usize,
+    /// Whether a commitment transaction pays a fee, which its opener pays.
+    pub commitment_pays_fee: bool,
     /// The weight of a commitment transaction without HTLCs.
     pub commitment_weight: u64,
     /// What each untrimmed HTLC adds to it.
@@ -30,8 +39,8 @@ pub struct FormatRules {
     pub htlc_timeout_weight: u64,
     /// Whether HTLC transactions pay a fee out of their own output.
     pub htlc_pays_fee: bool,
-    /// The value of each of the two anchors, where there are any.
-    pub anchor_amount: Option<Amount>,
+    /// The outputs by which a child may pay for an unconfirmed commitment.
+    pub anchors: Anchors,
     /// What the other side's signature on an HTLC transaction covers.
     pub remote_htlc_sighash: EcdsaSighashType,
     /// The relative lock, in blocks, on `to_remote` and on every spend of an HTLC output but the
@@ -40,6 +49,38 @@ pub struct FormatRules {
     /// Makes the script of `to_remote`: the witness script, or the script pubkey of a key hash.
     pub to_remote: fn(&PublicKey) -> ScriptBuf,
 }
+
+/// The outputs of a commitment by which a child may pay for it.
+///
+/// Source: BOLT 3, "Commitment Transaction Outputs".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchors {
+    /// None: a commitment confirms by its own fee or not at all.
+    None,
+    /// One for each side, of this value, which the opener pays.
+    OneForEachSide(Amount),
+    /// One for everybody (P2A), which takes what the other outputs leave, up to this value.
+    Shared(Amount),
+}
+
+/// The largest virtual size that nodes relay of a version-3 transaction.
+///
+/// # Units
+///
+/// Virtual bytes.
+///
+/// Source: BIP 431, rule 4.
+pub const TRUC_PARENT_MAX_VSIZE: usize = 10_000;
+
+/// The largest virtual size that nodes relay of a version-3 transaction that spends an unconfirmed
+/// one.
+///
+/// # Units
+///
+/// Virtual bytes.
+///
+/// Source: BIP 431, rule 5.
+pub const TRUC_CHILD_MAX_VSIZE: usize = 1_000;
 
 impl FormatRules {
     /// Returns the fee of a commitment transaction, anchors not counted.
@@ -50,6 +91,9 @@ impl FormatRules {
     ///
     /// Source: BOLT 3, "Fee Calculation".
     pub fn commitment_fee(&self, feerate_per_kw: FeeRatePerKw, untrimmed_count: usize) -> Amount {
+        if !self.commitment_pays_fee {
+            return Amount::ZERO;
+        }
         // At most 966 HTLCs fit into a commitment; more would only make the fee unpayable.
         let count = u64::try_from(untrimmed_count).unwrap_or(u64::MAX);
         let weight = count.saturating_mul(self.htlc_output_weight);
@@ -79,6 +123,7 @@ pub fn rules(format: CommitmentFormat) -> &'static FormatRules {
     match format {
         CommitmentFormat::StaticRemoteKey => &static_remote_key::RULES,
         CommitmentFormat::AnchorsZeroFeeHtlc => &anchors::RULES,
+        CommitmentFormat::ZeroFee => &zero_fee::RULES,
     }
 }
 

@@ -20,7 +20,9 @@ pub use commitment::{
     build_commitment, commitment_number, obscuring_factor,
 };
 pub use error::Bolt3Error;
-pub use format::{FormatRules, remote_htlc_sighash, rules};
+pub use format::{
+    Anchors, FormatRules, TRUC_CHILD_MAX_VSIZE, TRUC_PARENT_MAX_VSIZE, remote_htlc_sighash, rules,
+};
 pub use keys::{
     CommitmentKeys, derive_private_key, derive_public_key, derive_revocation_private_key,
     derive_revocation_public_key,

@@ -7,7 +7,7 @@ use bitcoin::hashes::{Hash as _, hash160, ripemd160};
 use bitcoin::opcodes::all as op;
 use bitcoin::script::Builder;
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{Script, ScriptBuf};
+use bitcoin::{CompressedPublicKey, Script, ScriptBuf};
 use lastword_types::{BlockHeight, CommitmentFormat, PaymentHash, ToSelfDelay};
 
 use crate::format::{FormatRules, rules};
@@ -62,6 +62,21 @@ pub fn to_remote(format: CommitmentFormat, remote_pubkey: &PublicKey) -> ScriptB
     (rules(format).to_remote)(remote_pubkey)
 }
 
+/// Returns the script pubkey of `to_remote` in the formats that pay a key hash.
+pub(crate) fn payment_key_hash(remote_pubkey: &PublicKey) -> ScriptBuf {
+    ScriptBuf::new_p2wpkh(&CompressedPublicKey(*remote_pubkey).wpubkey_hash())
+}
+
+/// Returns the script pubkey of the shared anchor (P2A), which anybody spends with an empty witness.
+///
+/// Source: BOLT 3 with `zero_fee_commitments`, "`shared_anchor` Output".
+pub fn shared_anchor() -> ScriptBuf {
+    ScriptBuf::from_bytes(SHARED_ANCHOR.to_vec())
+}
+
+/// `OP_1 <0x4e73>`.
+const SHARED_ANCHOR: [u8; 4] = [0x51, 0x02, 0x4e, 0x73];
+
 /// Returns the witness script of the anchor of the side with this funding key.
 ///
 /// Source: BOLT 3, "`to_local_anchor` and `to_remote_anchor` Output (`option_anchors`)".
@@ -105,11 +120,12 @@ pub fn received_htlc(
 }
 
 /// Returns the script pubkey of an output whose script is given as everywhere in this crate: the
-/// witness script, or for a P2WPKH output the script pubkey itself.
+/// witness script, or for a P2WPKH or P2A output the script pubkey itself.
 ///
 /// Source: BOLT 3, "Commitment Transaction Outputs".
 pub fn script_pubkey(script: &Script) -> ScriptBuf {
-    if script.is_p2wpkh() { script.to_owned() } else { script.to_p2wsh() }
+    let is_itself = script.is_p2wpkh() || script.as_bytes() == SHARED_ANCHOR;
+    if is_itself { script.to_owned() } else { script.to_p2wsh() }
 }
 
 /// What all HTLC scripts of one commitment share, serialized and hashed once.

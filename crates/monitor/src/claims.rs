@@ -270,6 +270,8 @@ fn how(state: &MonitorState, closing: &Closing, output: &CommitmentOutput) -> Op
         OutputKind::ToLocal => is_ours.then_some(How::Delayed),
         OutputKind::ToRemote => (!is_ours).then_some(How::ToRemote),
         OutputKind::Anchor(owner) => (owner == Side::Local).then_some(How::Anchor),
+        // Once the commitment is confirmed, what it holds is worth less than the fee of its spend.
+        OutputKind::SharedAnchor => None,
         OutputKind::Htlc { direction, htlc_id, .. } => {
             let htlc = state.htlcs.get(&(direction, htlc_id))?;
             let expiry = htlc.htlc.cltv_expiry;

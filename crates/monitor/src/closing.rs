@@ -48,7 +48,10 @@ impl Closing {
         let places =
             built.outputs.iter().zip(0u32..).filter_map(|(output, vout)| match output.kind {
                 OutputKind::Htlc { direction, htlc_id, .. } => Some(((direction, htlc_id), vout)),
-                OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => None,
+                OutputKind::ToLocal
+                | OutputKind::ToRemote
+                | OutputKind::Anchor(_)
+                | OutputKind::SharedAnchor => None,
             });
         let htlcs = places.collect();
         Ok(Self { owner, number: commitment.number, txid: built.txid(), built, htlcs })

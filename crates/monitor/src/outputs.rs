@@ -10,13 +10,14 @@ use crate::marks::HtlcRef;
 /// Says whether the spend of an output concerns us.
 ///
 /// The peer's main output and the peer's anchor are resolved by the commitment itself (BOLT 5,
-/// L-3 and R-2).
+/// L-3 and R-2). The shared anchor is nobody's: what it holds is part of the fee.
 pub(crate) fn is_of_interest(closing: &Closing, output: &CommitmentOutput) -> bool {
     match output.kind {
         OutputKind::Htlc { .. } => true,
         OutputKind::ToLocal => closing.owner == Side::Local,
         OutputKind::ToRemote => closing.owner == Side::Remote,
         OutputKind::Anchor(owner) => owner == Side::Local,
+        OutputKind::SharedAnchor => false,
     }
 }
 
@@ -32,12 +33,12 @@ pub(crate) fn classify(
             let spend = Spend { closing, output, index, transaction, htlc: (direction, htlc_id) };
             Some(spend.classify(state))
         }
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_)
-            if is_of_interest(closing, output) =>
-        {
-            Some(OutputSpendKind::Swept { owner: Side::Local })
+        OutputKind::ToLocal
+        | OutputKind::ToRemote
+        | OutputKind::Anchor(_)
+        | OutputKind::SharedAnchor => {
+            is_of_interest(closing, output).then_some(OutputSpendKind::Swept { owner: Side::Local })
         }
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => None,
     }
 }
 

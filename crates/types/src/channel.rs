@@ -48,6 +48,8 @@ pub enum CommitmentFormat {
     StaticRemoteKey,
     /// `option_anchors`: two anchor outputs, HTLC transactions without a fee of their own.
     AnchorsZeroFeeHtlc,
+    /// `zero_fee_commitments`: version 3, no fee at all, one anchor that anybody may spend.
+    ZeroFee,
 }
 
 /// What one side brought into the channel.

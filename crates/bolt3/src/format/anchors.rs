@@ -5,18 +5,23 @@
 
 use bitcoin::opcodes::all as op;
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::transaction::Version;
 use bitcoin::{Amount, EcdsaSighashType, ScriptBuf};
 
-use super::FormatRules;
+use super::{Anchors, FormatRules};
+use crate::commitment::MAX_ACCEPTED_HTLCS;
 use crate::scripts::builder;
 
 pub(super) static RULES: FormatRules = FormatRules {
+    version: Version::TWO,
+    max_accepted_htlcs: MAX_ACCEPTED_HTLCS,
+    commitment_pays_fee: true,
     commitment_weight: 1124,
     htlc_output_weight: 172,
     htlc_success_weight: 706,
     htlc_timeout_weight: 666,
     htlc_pays_fee: false,
-    anchor_amount: Some(Amount::from_sat(330)),
+    anchors: Anchors::OneForEachSide(Amount::from_sat(330)),
     remote_htlc_sighash: EcdsaSighashType::SinglePlusAnyoneCanPay,
     csv_blocks: CSV_BLOCKS,
     to_remote,

@@ -60,9 +60,12 @@ fn a_commitment_without_outputs_is_refused() {
 fn the_highest_fee_rate_only_takes_the_openers_balance() {
     for format in FORMATS {
         let commitment = Channel::new(format).commitment(Side::Local, u32::MAX, &[]).unwrap();
-        let legacy = format == CommitmentFormat::StaticRemoteKey;
-        let anchor = if legacy { 0 } else { 330 };
-        assert_eq!(commitment.fee().to_sat(), FUNDING_SAT / 2 - anchor);
+        let fee = match format {
+            CommitmentFormat::StaticRemoteKey => FUNDING_SAT / 2,
+            CommitmentFormat::AnchorsZeroFeeHtlc => FUNDING_SAT / 2 - 330,
+            CommitmentFormat::ZeroFee => 0,
+        };
+        assert_eq!(commitment.fee().to_sat(), fee);
     }
 }
 

@@ -70,11 +70,11 @@ fn htlc_transactions_take_the_htlc_outputs_of_their_owner() {
             check(&mut transaction.clone(), output, &wrong, false);
         }
     }
-    assert_eq!(successes, 4, "one of two in each format and for each owner");
+    assert_eq!(successes, 6, "one of two in each format and for each owner");
 }
 
 #[test]
-fn an_htlc_transaction_with_anchors_takes_a_fee_input_and_without_does_not() {
+fn an_htlc_transaction_takes_a_fee_input_where_it_pays_no_fee_and_nowhere_else() {
     for (channel, commitment) in scenes() {
         let signatures = others_signatures(&channel, &commitment);
         let vout = commitment.htlc_vouts().next().unwrap();
@@ -89,8 +89,8 @@ fn an_htlc_transaction_with_anchors_takes_a_fee_input_and_without_does_not() {
         let shown = is_success.then_some(hash_of(&commitment, vout).1);
         let sighash = remote_htlc_sighash(commitment.format());
         let witness = htlc_witness(&signatures[0], sighash, &ours, shown, &script);
-        let is_anchors = commitment.format() == CommitmentFormat::AnchorsZeroFeeHtlc;
-        check(&mut transaction, output, &witness, is_anchors);
+        let takes_more = commitment.format() != CommitmentFormat::StaticRemoteKey;
+        check(&mut transaction, output, &witness, takes_more);
     }
 }
 
@@ -214,7 +214,7 @@ fn the_other_side_takes_htlc_outputs_with_the_preimage_or_after_the_expiry() {
             timeouts += usize::from(is_timeout);
         }
     }
-    assert_eq!(timeouts, 4, "one of two in each format and for each owner");
+    assert_eq!(timeouts, 6, "one of two in each format and for each owner");
 }
 
 #[test]
@@ -258,7 +258,10 @@ pub(crate) fn hash_of(commitment: &CommitmentTx, vout: u32) -> (PaymentHash, Pay
     let preimage = match commitment.outputs[usize::try_from(vout).unwrap()].kind {
         OutputKind::Htlc { direction: HtlcDirection::Offered, .. } => PREIMAGES[0],
         OutputKind::Htlc { direction: HtlcDirection::Received, .. } => PREIMAGES[1],
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => {
+        OutputKind::ToLocal
+        | OutputKind::ToRemote
+        | OutputKind::Anchor(_)
+        | OutputKind::SharedAnchor => {
             panic!("output {vout} is no HTLC")
         }
     };

@@ -15,3 +15,5 @@ mod requirements;
 mod support;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod zero_fee;

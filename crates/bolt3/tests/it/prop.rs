@@ -50,7 +50,7 @@ proptest! {
         for (output, what) in commitment.transaction.output.iter().zip(&commitment.outputs) {
             prop_assert_eq!(output.value, what.amount);
             prop_assert_eq!(&output.script_pubkey, &scripts::script_pubkey(&what.script));
-            let kind_has_dust_limit = !matches!(what.kind, OutputKind::Anchor(_));
+            let kind_has_dust_limit = !matches!(what.kind, OutputKind::Anchor(_) | OutputKind::SharedAnchor);
             prop_assert!(!kind_has_dust_limit || what.amount >= Amount::from_sat(546));
         }
         let pairs = commitment.transaction.output.iter();
@@ -255,6 +255,9 @@ fn htlc_of(kind: OutputKind) -> Option<((HtlcDirection, HtlcId), usize)> {
         OutputKind::Htlc { direction, htlc_id, signature_index } => {
             Some(((direction, htlc_id), signature_index))
         }
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => None,
+        OutputKind::ToLocal
+        | OutputKind::ToRemote
+        | OutputKind::Anchor(_)
+        | OutputKind::SharedAnchor => None,
     }
 }

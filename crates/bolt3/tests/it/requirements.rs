@@ -20,6 +20,7 @@ use crate::support::{CHANNEL, Channel, FORMATS, FUNDING_SAT, SIDES, htlc, number
 
 const LEGACY: CommitmentFormat = CommitmentFormat::StaticRemoteKey;
 const ANCHORS: CommitmentFormat = CommitmentFormat::AnchorsZeroFeeHtlc;
+const ZERO_FEE: CommitmentFormat = CommitmentFormat::ZeroFee;
 const OFFERED: HtlcDirection = HtlcDirection::Offered;
 const RECEIVED: HtlcDirection = HtlcDirection::Received;
 const LOCAL: Side = Side::Local;
@@ -106,7 +107,7 @@ fn t_3_an_htlc_below_the_dust_limit_after_its_fee_is_trimmed() {
             let expected = match (format, is_success) {
                 (CommitmentFormat::StaticRemoteKey, true) => 703,
                 (CommitmentFormat::StaticRemoteKey, false) => 663,
-                (CommitmentFormat::AnchorsZeroFeeHtlc, _) => 0,
+                (CommitmentFormat::AnchorsZeroFeeHtlc | CommitmentFormat::ZeroFee, _) => 0,
             };
             assert_eq!(fee, expected, "{format:?}");
             let least_msat = (dust + fee) * 1000;
@@ -241,7 +242,7 @@ fn t_6_to_remote_pays_the_payment_basepoint_of_the_other_side() {
             .unwrap();
         assert_eq!(output.script, scripts::to_remote(format, &key));
         match format {
-            CommitmentFormat::StaticRemoteKey => {
+            CommitmentFormat::StaticRemoteKey | CommitmentFormat::ZeroFee => {
                 assert_eq!(pubkey.script_pubkey, output.script);
                 assert!(output.script.is_p2wpkh());
             }
@@ -263,7 +264,7 @@ fn t_7_htlc_scripts_have_the_two_forms_of_each_format() {
         let offered = scripts::offered_htlc(format, &keys, &hash);
         let received = scripts::received_htlc(format, &keys, &hash, BlockHeight(700_000));
         let (wait, lengths) = match format {
-            CommitmentFormat::StaticRemoteKey => ("", (133, 139)),
+            CommitmentFormat::StaticRemoteKey | CommitmentFormat::ZeroFee => ("", (133, 139)),
             CommitmentFormat::AnchorsZeroFeeHtlc => (" OP_PUSHNUM_1 OP_CSV OP_DROP", (136, 142)),
         };
         assert_eq!((offered.len(), received.len()), lengths);
@@ -305,7 +306,9 @@ fn t_8_htlc_transactions_wait_for_the_expiry_or_show_the_preimage() {
             assert_eq!(htlc.is_success, is_success, "{owner:?} {direction:?}");
             let expiry = if direction == OFFERED { 501 } else { 502 };
             let lock_time = if is_success { 0 } else { expiry };
-            assert_eq!(htlc.transaction.version, Version::TWO);
+            assert_eq!(htlc.transaction.version, commitment.transaction.version);
+            let version = if format == ZERO_FEE { Version(3) } else { Version::TWO };
+            assert_eq!(htlc.transaction.version, version);
             assert_eq!(htlc.transaction.lock_time.to_consensus_u32(), lock_time);
             let sequence = u32::from(format == ANCHORS);
             assert_eq!(htlc.transaction.input[0].sequence.0, sequence);
@@ -471,7 +474,10 @@ fn expiry(kind: OutputKind, htlcs: &[Htlc]) -> u32 {
             let is = |it: &&Htlc| (it.direction, it.htlc_id) == (direction, htlc_id);
             htlcs.iter().find(is).unwrap().cltv_expiry.0
         }
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => 0,
+        OutputKind::ToLocal
+        | OutputKind::ToRemote
+        | OutputKind::Anchor(_)
+        | OutputKind::SharedAnchor => 0,
     }
 }
 

@@ -22,8 +22,11 @@ use lastword_types::{
     ToSelfDelay, UnsignedCommitment,
 };
 
-pub(crate) const FORMATS: [CommitmentFormat; 2] =
-    [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc];
+pub(crate) const FORMATS: [CommitmentFormat; 3] = [
+    CommitmentFormat::StaticRemoteKey,
+    CommitmentFormat::AnchorsZeroFeeHtlc,
+    CommitmentFormat::ZeroFee,
+];
 pub(crate) const SIDES: [Side; 2] = [Side::Local, Side::Remote];
 pub(crate) const FUNDING_SAT: u64 = 10_000_000;
 pub(crate) const CHANNEL: ChannelId = ChannelId([7; 32]);

@@ -42,10 +42,10 @@ fn appendix_c_static_remote_key_commitments() {
             feerate_per_kw: int(&case["local_feerate_per_kw"]),
             to_local_msat: int(&case["to_local_msat"]),
             to_remote_msat: int(&case["to_remote_msat"]),
-            htlc_ids: htlc_ids(name),
+            htlcs: common.htlcs_of(htlc_ids(name)),
             transaction: text(&case["commit_tx"]),
-            remote_signature: text(&case["remote_signature"]),
-            htlcs: htlcs.iter().map(|it| (&it["remote_htlc_signature"], &it["tx"])).collect(),
+            remote_signature: der(text(&case["remote_signature"])),
+            seconds: seconds(htlcs, "remote_htlc_signature", "tx"),
         };
         let commitment = check_vector(&common, &vector);
         assert_eq!(htlcs.len(), int::<usize>(&case["num_htlcs"]), "{name}");
@@ -84,10 +84,10 @@ fn appendix_f_anchor_commitments() {
             feerate_per_kw: int(&case["FeePerKw"]),
             to_local_msat: int(&case["LocalBalance"]),
             to_remote_msat: int(&case["RemoteBalance"]),
-            htlc_ids: ids,
+            htlcs: common.htlcs_of(ids),
             transaction: text(&case["ExpectedCommitmentTxHex"]),
-            remote_signature: text(&case["RemoteSigHex"]),
-            htlcs: htlcs.iter().map(|it| (&it["RemoteSigHex"], &it["ResolutionTxHex"])).collect(),
+            remote_signature: der(text(&case["RemoteSigHex"])),
+            seconds: seconds(htlcs, "RemoteSigHex", "ResolutionTxHex"),
         };
         check_vector(&common, &vector);
         cases += 1;
@@ -154,24 +154,26 @@ fn appendix_e_keys_are_derived() {
 }
 
 /// The keys, HTLCs and parameters that all commitments of the appendices share.
-struct Common {
-    channel: Channel,
-    point: PublicKey,
-    htlcs: Vec<Htlc>,
+pub(crate) struct Common {
+    pub(crate) channel: Channel,
+    pub(crate) point: PublicKey,
+    pub(crate) htlcs: Vec<Htlc>,
 }
 
 /// One commitment of the appendices.
-struct Vector<'a> {
-    name: &'a str,
-    format: CommitmentFormat,
-    dust_limit_sat: u64,
-    feerate_per_kw: u32,
-    to_local_msat: u64,
-    to_remote_msat: u64,
-    htlc_ids: &'static [usize],
-    transaction: &'a str,
-    remote_signature: &'a str,
-    htlcs: Vec<(&'a Value, &'a Value)>,
+pub(crate) struct Vector<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) format: CommitmentFormat,
+    pub(crate) dust_limit_sat: u64,
+    pub(crate) feerate_per_kw: u32,
+    pub(crate) to_local_msat: u64,
+    pub(crate) to_remote_msat: u64,
+    /// What stands in it.
+    pub(crate) htlcs: Vec<Htlc>,
+    pub(crate) transaction: &'a str,
+    pub(crate) remote_signature: Signature,
+    /// The peer's signature and the signed transaction of each HTLC output, in their order.
+    pub(crate) seconds: Vec<(Signature, &'a str)>,
 }
 
 impl Common {
@@ -214,6 +216,10 @@ impl Common {
         };
         this.check_keys(common);
         this
+    }
+
+    fn htlcs_of(&self, ids: &[usize]) -> Vec<Htlc> {
+        ids.iter().map(|id| self.htlcs[*id].clone()).collect()
     }
 
     /// The file names derived keys too; they must be what the basepoints give.
@@ -268,6 +274,10 @@ fn common_htlc(common: &Value, id: u64) -> Htlc {
     Htlc { payment_hash: preimage.payment_hash(), ..htlc(direction, id, amount_msat, 0, expiry) }
 }
 
+fn seconds<'a>(htlcs: &'a [Value], signature: &str, signed: &str) -> Vec<(Signature, &'a str)> {
+    htlcs.iter().map(|it| (der(text(&it[signature])), text(&it[signed]))).collect()
+}
+
 /// Which of the common HTLCs a case holds is said by its name only.
 fn htlc_ids(name: &str) -> &'static [usize] {
     if name.contains("3 htlc outputs") {
@@ -280,7 +290,7 @@ fn htlc_ids(name: &str) -> &'static [usize] {
 }
 
 /// Builds, signs and verifies one commitment as both sides, and compares every byte.
-fn check_vector(common: &Common, vector: &Vector<'_>) -> CommitmentTx {
+pub(crate) fn check_vector(common: &Common, vector: &Vector<'_>) -> CommitmentTx {
     let name = vector.name;
     let mut parameters = common.channel.parameters.clone();
     parameters.format = vector.format;
@@ -292,8 +302,8 @@ fn check_vector(common: &Common, vector: &Vector<'_>) -> CommitmentTx {
         to_local_msat: AmountMsat(vector.to_local_msat),
         to_remote_msat: AmountMsat(vector.to_remote_msat),
     };
-    let htlcs: Vec<_> = vector.htlc_ids.iter().map(|id| common.htlcs[*id].clone()).collect();
-    let commitment = build(&parameters, Side::Local, &unsigned, &htlcs).expect(name);
+    let htlcs = &vector.htlcs;
+    let commitment = build(&parameters, Side::Local, &unsigned, htlcs).expect(name);
     assert_eq!(commitment_number(&parameters, &commitment.transaction), Some(number(42)));
 
     // The peer builds the same transaction and signs it.
@@ -304,19 +314,19 @@ fn check_vector(common: &Common, vector: &Vector<'_>) -> CommitmentTx {
     let mut peer = signer(common.channel.keys(Side::Remote));
     let (signature, htlc_signatures) =
         sign_commitment(&mut peer, &peer_parameters, &peers).expect(name);
-    assert_eq!(signature, der(vector.remote_signature), "{name}");
-    let expected: Vec<_> = vector.htlcs.iter().map(|(it, _)| der(text(it))).collect();
+    assert_eq!(signature, vector.remote_signature, "{name}");
+    let expected: Vec<_> = vector.seconds.iter().map(|(signature, _)| *signature).collect();
     assert_eq!(htlc_signatures, expected, "{name}");
     assert_eq!(verify_commitment(&parameters, &commitment, &signature, &expected), Ok(()));
 
     let signed = signed_commitment(common, &parameters, &commitment, &signature);
     assert_eq!(serialize_hex(&signed), vector.transaction, "{name}");
     for ((vout, signature), (_, expected)) in
-        commitment.htlc_vouts().zip(&htlc_signatures).zip(&vector.htlcs)
+        commitment.htlc_vouts().zip(&htlc_signatures).zip(&vector.seconds)
     {
         let htlc = commitment.htlc_transaction(vout).expect(name);
-        let signed = signed_htlc(common, &commitment, htlc, signature, text(expected));
-        assert_eq!(serialize_hex(&signed), text(expected), "{name}, output {vout}");
+        let signed = signed_htlc(common, &commitment, htlc, signature, expected);
+        assert_eq!(serialize_hex(&signed), *expected, "{name}, output {vout}");
     }
     commitment
 }
@@ -382,15 +392,15 @@ fn check_fees(case: &Value, vector: &Vector<'_>, commitment: &CommitmentTx) {
     assert!(actual.is_none_or(|expected| expected == commitment.fee()), "{}", vector.name);
 }
 
-fn read(folder: &Path, name: &str) -> Value {
+pub(crate) fn read(folder: &Path, name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(folder.join(name)).expect(name)).expect(name)
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
-fn int<T: TryFrom<u64, Error: std::fmt::Debug>>(value: &Value) -> T {
+pub(crate) fn int<T: TryFrom<u64, Error: std::fmt::Debug>>(value: &Value) -> T {
     let number = value.as_u64().unwrap_or_else(|| text(value).parse().unwrap());
     T::try_from(number).unwrap()
 }
@@ -404,17 +414,17 @@ fn index(value: &Value) -> SecretIndex {
 }
 
 /// Reads 32 bytes of hex; a mark for "compressed" may follow them, as in private keys.
-fn bytes32(value: &Value) -> [u8; 32] {
+pub(crate) fn bytes32(value: &Value) -> [u8; 32] {
     let bytes = Vec::<u8>::from_hex(text(value).trim_start_matches("0x")).unwrap();
     assert!(matches!(bytes[32..], [] | [1]), "{}", bytes.to_lower_hex_string());
     bytes[..32].try_into().unwrap()
 }
 
-fn private(value: &Value) -> SecretKey {
+pub(crate) fn private(value: &Value) -> SecretKey {
     SecretKey::from_slice(&bytes32(value)).unwrap()
 }
 
-fn public(value: &Value) -> PublicKey {
+pub(crate) fn public(value: &Value) -> PublicKey {
     text(value).parse().unwrap()
 }
 

@@ -179,7 +179,9 @@ impl World {
                     let kind = sweep(SweepWitness::Anchor, 0, 0);
                     requests.push(self.request(output, outpoint, height, kind));
                 }
-                OutputKind::Anchor(Side::Remote) | OutputKind::ToRemote => {}
+                OutputKind::Anchor(Side::Remote)
+                | OutputKind::SharedAnchor
+                | OutputKind::ToRemote => {}
             }
         }
         requests
@@ -191,14 +193,16 @@ impl World {
         let per_commitment_point = commitment.keys.per_commitment_point;
         let payment_basepoint = self.parameters.local.payment_basepoint;
         let csv = match self.parameters.format {
-            CommitmentFormat::StaticRemoteKey => 0,
+            CommitmentFormat::StaticRemoteKey | CommitmentFormat::ZeroFee => 0,
             CommitmentFormat::AnchorsZeroFeeHtlc => 1,
         };
         let after = CONFIRMED.plus(1);
         let mut requests = Vec::new();
         for (output, vout) in commitment.outputs.iter().zip(0..) {
             let (kind, heights) = match output.kind {
-                OutputKind::ToLocal | OutputKind::Anchor(Side::Remote) => continue,
+                OutputKind::ToLocal
+                | OutputKind::SharedAnchor
+                | OutputKind::Anchor(Side::Remote) => continue,
                 OutputKind::ToRemote if csv == 0 => {
                     let witness = SweepWitness::PaymentKeyHash { payment_basepoint };
                     (sweep(witness, 0, 0), (after, None))

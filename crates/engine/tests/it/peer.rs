@@ -168,7 +168,10 @@ impl Channel {
 fn outpoint_of(built: &CommitmentTx, wanted: HtlcId) -> OutPoint {
     let found = built.outputs.iter().position(|output| match output.kind {
         OutputKind::Htlc { htlc_id, .. } => htlc_id == wanted,
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => false,
+        OutputKind::ToLocal
+        | OutputKind::ToRemote
+        | OutputKind::Anchor(_)
+        | OutputKind::SharedAnchor => false,
     });
     let vout = u32::try_from(found.expect("the HTLC has an output")).unwrap();
     OutPoint { txid: built.txid(), vout }

@@ -309,7 +309,10 @@ impl Channel {
         let wanted = seen(US, name);
         let vout = built.outputs.iter().position(|output| match output.kind {
             OutputKind::Htlc { direction, htlc_id, .. } => (direction, htlc_id) == wanted,
-            OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => false,
+            OutputKind::ToLocal
+            | OutputKind::ToRemote
+            | OutputKind::Anchor(_)
+            | OutputKind::SharedAnchor => false,
         })?;
         Some(OutPoint { txid: built.txid(), vout: u32::try_from(vout).unwrap() })
     }

@@ -147,7 +147,7 @@ impl Peer {
                     let claim = delayed(outpoint, output.amount, output.script.clone());
                     self.sweep(index, &claim, place)?;
                 }
-                OutputKind::ToRemote | OutputKind::Anchor(_) => {}
+                OutputKind::ToRemote | OutputKind::Anchor(_) | OutputKind::SharedAnchor => {}
                 OutputKind::Htlc { direction, htlc_id, signature_index } => {
                     let htlc = find(&own.held, direction, htlc_id)?;
                     let second = commitment
@@ -263,10 +263,12 @@ impl Peer {
         };
         let htlc_key = SigningKey::Htlc { per_commitment_point: point };
         Ok(match output.kind {
-            OutputKind::ToLocal | OutputKind::Anchor(_) => None,
+            OutputKind::ToLocal | OutputKind::Anchor(_) | OutputKind::SharedAnchor => None,
             OutputKind::ToRemote => {
                 let how = match format {
-                    CommitmentFormat::StaticRemoteKey => How::PaymentKeyHash,
+                    CommitmentFormat::StaticRemoteKey | CommitmentFormat::ZeroFee => {
+                        How::PaymentKeyHash
+                    }
                     CommitmentFormat::AnchorsZeroFeeHtlc => How::PaymentKey,
                 };
                 Some(claim(SigningKey::Payment, 0, how))

@@ -274,7 +274,10 @@ impl Peer {
             OutputKind::Htlc { direction, htlc_id, .. } => {
                 ((*direction, *htlc_id) == wanted).then_some(*outpoint)
             }
-            OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => None,
+            OutputKind::ToLocal
+            | OutputKind::ToRemote
+            | OutputKind::Anchor(_)
+            | OutputKind::SharedAnchor => None,
         }))
     }
 

@@ -87,7 +87,9 @@ pub(crate) fn account(outside: &Outside, channel: u16) -> Result<Account, SimErr
             }
         }
         anchors = confirmed.outputs;
-        anchors.retain(|(_, kind, _)| matches!(kind, OutputKind::Anchor(_)));
+        anchors.retain(|(_, kind, _)| {
+            matches!(kind, OutputKind::Anchor(_) | OutputKind::SharedAnchor)
+        });
     }
     account.ours_max_sat = AmountMsat(ours_max + 999).to_sat_floor().to_sat();
     account.theirs_max_sat = AmountMsat(theirs_max + 999).to_sat_floor().to_sat();
