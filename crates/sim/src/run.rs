@@ -7,6 +7,7 @@ use lastword_types::{AmountMsat, BlockHeight, PaymentHash};
 
 use crate::error::SimError;
 use crate::messages::{Answer, Command, LedgerLine, PayOrder, PayPart};
+use crate::node::{Node, Shell};
 use crate::outside::{Outside, SharedOutside};
 use crate::peer::{Fate, Which};
 use crate::scenario::{Ending, Scenario, Step};
@@ -29,6 +30,13 @@ pub trait Workforce {
     ///
     /// [`SimError`] if something is broken that should not be.
     fn command(&mut self, command: &Command) -> Result<Answer, SimError>;
+}
+
+/// A node that never dies.
+impl<S: Shell> Workforce for Node<S> {
+    fn command(&mut self, command: &Command) -> Result<Answer, SimError> {
+        self.obey(command)
+    }
 }
 
 /// One try of a payment.

@@ -5,11 +5,11 @@ use lastword_sim::run::Run;
 use lastword_sim::scenario::Scenario;
 use lastword_sim::seed::Seed;
 
-use crate::support::{Immortal, outside};
+use crate::support::{immortal, outside};
 
 fn check(scenario: &Scenario) {
     let (outside, world) = outside(scenario);
-    let mut node = Immortal::new(scenario.seed, &outside, &world);
+    let mut node = immortal(scenario.seed, &outside, &world);
     let mut last = None;
     let outcome = Run::new(scenario, outside.clone(), &mut node)
         .run(&mut |place, step| last = Some((place, step)))

@@ -2,12 +2,9 @@
 
 use lastword_engine::NoObserver;
 use lastword_ports::LogId;
-use lastword_sim::SimError;
 use lastword_sim::link::Line;
-use lastword_sim::messages::{Answer, Command};
 use lastword_sim::node::{Direct, Node, Stand, node_ports};
 use lastword_sim::outside::{Outside, SharedOutside};
-use lastword_sim::run::Workforce;
 use lastword_sim::scenario::Scenario;
 use lastword_sim::seed::Seed;
 use lastword_sim::world::inprocess::InProcess;
@@ -22,25 +19,15 @@ pub(crate) fn outside(scenario: &Scenario) -> (SharedOutside, InProcess) {
 }
 
 /// A node that never dies.
-pub(crate) struct Immortal(Node<Direct>);
-
-impl Immortal {
-    pub(crate) fn new(seed: Seed, outside: &SharedOutside, world: &InProcess) -> Self {
-        let line = Line::new(outside.clone());
-        let stand = Stand {
-            monitors: Box::new(MemoryStore::new(LogId([1; 16]))),
-            books: Some(Box::new(MemoryStore::new(LogId([2; 16])))),
-            source: Box::new(world.clone()),
-            broadcaster: Box::new(world.clone()),
-            observer: Box::new(NoObserver),
-        };
-        let shell = Direct::start(node_ports(seed, &line, stand), line.clone()).unwrap();
-        Self(Node::new(seed, shell, line))
-    }
-}
-
-impl Workforce for Immortal {
-    fn command(&mut self, command: &Command) -> Result<Answer, SimError> {
-        self.0.obey(command)
-    }
+pub(crate) fn immortal(seed: Seed, outside: &SharedOutside, world: &InProcess) -> Node<Direct> {
+    let line = Line::new(outside.clone());
+    let stand = Stand {
+        monitors: Box::new(MemoryStore::new(LogId([1; 16]))),
+        books: Some(Box::new(MemoryStore::new(LogId([2; 16])))),
+        source: Box::new(world.clone()),
+        broadcaster: Box::new(world.clone()),
+        observer: Box::new(NoObserver),
+    };
+    let shell = Direct::start(node_ports(seed, &line, stand), line.clone()).unwrap();
+    Node::new(seed, shell, line)
 }
