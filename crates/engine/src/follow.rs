@@ -6,7 +6,7 @@ use bitcoin::Block;
 use lastword_chain::Step;
 use lastword_claims::Wallet;
 use lastword_ports::ChainErrorKind;
-use lastword_types::{BlockRef, ChainDelta, ChannelId, MonitorRecord};
+use lastword_types::{BlockHeight, BlockRef, ChainDelta, ChannelId, MonitorRecord};
 
 use crate::driver::Driver;
 use crate::error::EngineError;
@@ -20,22 +20,31 @@ impl Driver {
     ///
     /// A block's deltas and what they cause are durable before the next block is asked for. A block
     /// that concerns no channel writes nothing but, at the end, the tip. Claims follow from durable
-    /// facts and the confirmed chain: they are offered even if the store fails.
+    /// facts and the confirmed chain: they are offered even if the store fails, up to the source's
+    /// tip and with the block that could not be written.
     ///
     /// # Errors
     ///
     /// What stopped it: a source that is away or answers nonsense, a store that failed. What was
     /// followed before stays, and the next call goes on from there.
     pub fn poll_chain(&mut self) -> Result<BlockRef, EngineError> {
+        let caught_up = self.catch_up();
         let followed = self.follow();
-        let offered = self.offer_claims();
+        let height = match &followed {
+            // A full disk must not let a thief go: time passes although nothing can be written.
+            Err(EngineError::Store(_)) => {
+                self.source.tip().map_or(self.tip().height, |tip| tip.height.max(self.tip().height))
+            }
+            Ok(()) | Err(_) => self.tip().height,
+        };
+        let offered = self.offer_claims(height);
+        caught_up?;
         followed?;
         offered?;
         Ok(self.tip())
     }
 
     fn follow(&mut self) -> Result<(), EngineError> {
-        self.catch_up()?;
         let start = self.tip();
         while let Some(step) = self.tracker.next_step(&mut *self.source)? {
             let entries = match &step {
@@ -53,7 +62,11 @@ impl Driver {
             }
             let mut tracker = self.tracker.clone();
             tracker.accept(&step);
-            self.submit(Batch { entries, tip: Some(tracker.chain_tip()) })?;
+            let tip = Some(tracker.chain_tip());
+            if let Err(error) = self.submit(Batch { entries, tip }) {
+                self.claim_unwritten(&step);
+                return Err(error);
+            }
             self.tracker = tracker;
         }
         if self.tip() != start {
@@ -82,9 +95,23 @@ impl Driver {
             .collect()
     }
 
-    /// Signs and broadcasts what may be in the next block; the same again at every call.
-    fn offer_claims(&mut self) -> Result<(), EngineError> {
-        let tip = self.tip().height;
+    /// Asks for the claims that follow from a block which could not be written: it is confirmed all
+    /// the same. Only for channels whose funding it or an earlier block spends, for our own
+    /// commitment waits until the decision to broadcast it is durable.
+    fn claim_unwritten(&mut self, step: &Step) {
+        let Step::Connected { block, body } = step else { return };
+        for entry in self.connected(*block, body) {
+            let Entry::Monitor(channel_id, record) = entry else { continue };
+            let Ok(warm) = self.channels.get(channel_id) else { continue };
+            let mut ahead = warm.monitor.clone();
+            if ahead.apply(&record).is_ok() && ahead.state().funding_spend.is_some() {
+                self.claims.replace(channel_id, ahead.claim_requests());
+            }
+        }
+    }
+
+    /// Signs and broadcasts what may be in the block after `tip`; the same again at every call.
+    fn offer_claims(&mut self, tip: BlockHeight) -> Result<(), EngineError> {
         let mut wallet =
             Wallet { signer: &mut *self.signer, coins: &mut *self.coins, fees: &mut *self.fees };
         let due = self.claims.due(tip, &mut wallet);

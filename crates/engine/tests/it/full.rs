@@ -165,6 +165,85 @@ fn an_event_that_could_not_be_recorded_is_recorded_later_and_not_told_twice() {
     }
 }
 
+/// The disk is full, or gone, from before the block that closes a channel. Its claims go out all the
+/// same, also those that have to wait for a height.
+#[test]
+fn a_store_that_cannot_write_keeps_no_claim_back() {
+    for is_gone in [false, true] {
+        for format in [STATIC, ANCHORS] {
+            let place = format!("{format:?}, is gone: {is_gone}");
+            let (mut world, node) = Node::with_channels(Logs::Two, &[format]);
+            let left = node.stores.image(Survivors::Everything);
+            drop(node);
+            let Switched { mut node, monitors, .. } = start(&world, left);
+            let payment = world.payment(1, &[Part(0, 50_000, 10)]);
+            node.pay(&payment);
+            if is_gone {
+                monitors.fail_next_sync();
+            } else {
+                monitors.set_full(true);
+            }
+            world.peer_closes(0);
+            assert!(node.driver.poll_chain().is_err(), "{place}");
+            world.mine(12);
+            assert!(node.driver.poll_chain().is_err(), "{place}");
+            assert_eq!(node.driver.next_event(), None, "{place}: nothing is told of it");
+            let output = world.channels[0].htlc_output(world.closing(0), payment.htlc_id(0));
+            assert!(
+                world.chain.lock().mempool_spender(output).is_some(),
+                "{place}: the output can be ours, and nobody asks for it"
+            );
+            let why = HtlcFailure::TimedOut;
+            let told = [payment.path_failed(0, why), payment.failed(why)];
+            monitors.set_full(false);
+            let mut node = if is_gone { node.crash(&world, Survivors::SyncedOnly) } else { node };
+            node.mine_and_poll(&world, 6);
+            assert_eq!(node.tell(), told, "{place}");
+        }
+    }
+}
+
+/// Our own commitment is not a claim: it waits until the decision to broadcast it is durable.
+#[test]
+fn our_commitment_is_not_broadcast_before_its_decision_is_durable() {
+    for is_gone in [false, true] {
+        let (mut world, Switched { mut node, monitors, .. }) = switched(Logs::One);
+        if is_gone {
+            monitors.fail_next_sync();
+        } else {
+            // The record goes through, its card does not.
+            monitors.set_full_after(1);
+        }
+        let update = world.channels[0].fail();
+        assert!(node.driver.update(vec![update]).is_err());
+        world.mine(2);
+        assert!(node.driver.poll_chain().is_err(), "is gone: {is_gone}");
+        let funding = world.channels[0].ours.funding_outpoint;
+        assert_eq!(world.chain.lock().mempool_spender(funding), None, "is gone: {is_gone}");
+        if !is_gone {
+            monitors.set_full(false);
+            node.poll();
+            assert!(world.chain.lock().mempool_spender(funding).is_some());
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_sync_of_the_book_nothing_is_told() {
+    let (mut world, Switched { mut node, books, .. }) = switched(Logs::Two);
+    let payment = world.payment(1, &[Part(0, 50_000, 40)]);
+    node.pay(&payment);
+    world.peer_closes(0);
+    world.peer_claims(&payment, 0);
+    books.fail_next_sync();
+    assert!(node.driver.poll_chain().is_err());
+    assert!(node.driver.is_poisoned());
+    assert_eq!(node.driver.next_event(), None);
+    let mut node = node.crash(&world, Survivors::SyncedOnly);
+    node.poll();
+    assert_eq!(node.tell(), [payment.sent(), payment.path_taken(0)]);
+}
+
 #[test]
 fn after_a_failed_sync_nothing_is_told_and_claims_go_on() {
     for logs in [Logs::One, Logs::Two] {

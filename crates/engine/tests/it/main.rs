@@ -14,6 +14,7 @@ mod peer;
 mod reorg;
 mod rows;
 mod sending;
+mod siblings;
 mod source;
 mod stores;
 mod updates;
