@@ -1,19 +1,4 @@
-//! The narrow traits through which the layers of Lastword meet.
-//!
-//! Each port is small, object safe, synchronous and speaks in the words of its caller. What an
-//! implementation must do to be correct is written at the trait and checked by a conformance suite
-//! in `lastword-testkit`.
-//!
-//! | port | implemented by | called by |
-//! |---|---|---|
-//! | [`UpdateLog`], [`SnapshotStore`] | stores | the engine |
-//! | [`Ledger`], [`Ledgers`] | monitors, the engine | the plan |
-//! | [`PaymentBook`], [`ForwardBook`], [`ChannelBook`] | payments, a node | the plan |
-//! | [`BlockSource`], [`Broadcaster`] | chain adapters | the engine |
-//! | [`FeeSource`], [`CoinSource`], [`ChannelSigner`] | a wallet, a signer | claims |
-//! | [`EventHandler`] | the user | the engine |
-//!
-//! [`Durable`], [`Proofs`] and [`Gated`] carry the rule "durable first, visible second" in types.
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 extern crate alloc;

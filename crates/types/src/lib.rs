@@ -1,23 +1,4 @@
-//! The words of Lastword: ids, amounts, HTLC facts, verdicts, updates and effects as plain data.
-//!
-//! Every other crate speaks in these types and nothing here decides anything: no I/O, no clock, no
-//! rules. The enums that a machine matches on are closed, so a new variant breaks every match
-//! until somebody has thought about it.
-//!
-//! Where to look:
-//!
-//! | for | see |
-//! |---|---|
-//! | names of channels, payments, HTLCs, updates | [`id`] |
-//! | amounts and fee rates | [`amount`] |
-//! | heights and blocks | [`block`] |
-//! | a channel's fixed facts | [`channel`] |
-//! | an HTLC, who it is for | [`htlc`] |
-//! | what a channel tells its monitor | [`update`] |
-//! | what became of an HTLC | [`ledger`] |
-//! | what a monitor remembers | [`state`] |
-//! | what must be done on chain | [`claim`] |
-//! | payments, their records and events | [`payment`] |
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 extern crate alloc;
