@@ -18,7 +18,7 @@ fn proofs(durable: &[Lsn]) -> Proofs {
 }
 
 fn opens(after: &[Lsn], durable: &[Lsn]) -> bool {
-    let [first, rest @ ..] = after else { panic!("a gate waits for something") };
+    let (first, rest) = after.split_first().expect("a gate waits for something");
     let gated = rest.iter().fold(Gated::new((), *first), |gated, lsn| gated.and_after(*lsn));
     gated.release(&proofs(durable)).is_ok()
 }
