@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lastword_engine::{Boundary, Observer};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{FromNode, Wire};
+use crate::wire::{FromNode, ToNode, Wire};
 
 /// A kind of boundary, as it goes over the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,12 +92,10 @@ impl Observer for Stopper {
         }
         let mut wire = self.wire.lock().unwrap_or_else(PoisonError::into_inner);
         let stopped = FromNode::Stopped { kind, passed: self.of_any };
-        if wire.write(&stopped).is_err() {
-            // Nobody is there to kill this process.
-            std::process::exit(1);
+        // Nothing more is said until this process is killed; if the demo ends first, so does this.
+        if wire.write(&stopped).is_ok() {
+            while let Ok(Some(_)) = wire.read::<ToNode>() {}
         }
-        loop {
-            std::thread::park();
-        }
+        std::process::exit(1);
     }
 }

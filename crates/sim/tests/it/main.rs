@@ -1,7 +1,13 @@
 //! The tests of the simulator.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 mod calm;
 mod crash;
 mod mortal;
+mod peer;
 mod support;
