@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
     }));
     let outcome = Run::new(&scenario, outside.clone(), &mut child).run(&mut |place, step| {
         bar.set_position(u64::try_from(place).unwrap_or(u64::MAX));
-        bar.set_prefix(format!("{step:?}"));
+        bar.set_prefix(step.to_string());
     });
     let outcome = outcome.map_err(|error| with_seed(&error, seed))?;
     let mut judgement = judge(&outside.lock(), &outcome)?;

@@ -3,6 +3,8 @@
 //! The skeleton is fixed, so that every run has every kind of closing and of ending; formats,
 //! amounts, orders and distances are drawn.
 
+use std::fmt;
+
 use lastword_types::{AmountMsat, CommitmentFormat, Side};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -117,6 +119,29 @@ pub enum Step {
     ReorgClaim(u16),
     /// Blocks are mined until everything is resolved.
     Finish,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(channel) => write!(f, "opens channel {channel}"),
+            Self::Mine(blocks) => write!(f, "{blocks} blocks come"),
+            Self::Offer(offer) => write!(f, "the peer offers HTLC {offer}"),
+            Self::Pay(payment) => write!(f, "sends payment {payment}"),
+            Self::Settle(channel) => write!(f, "hears the peer in channel {channel}"),
+            Self::Learn(offer) => write!(f, "learns the preimage of offer {offer}"),
+            Self::FulfillOffer(offer) => write!(f, "fulfils offer {offer}"),
+            Self::FailOffer(offer) => write!(f, "fails offer {offer}"),
+            Self::Withhold(channel) => write!(f, "the peer falls silent in channel {channel}"),
+            Self::FailChannel(channel) => write!(f, "fails channel {channel}"),
+            Self::PeerClose(channel, _) => write!(f, "the peer closes channel {channel}"),
+            Self::Close(channel) => write!(f, "both close channel {channel}"),
+            Self::Reorg(depth) => write!(f, "{depth} blocks are reorganised away"),
+            Self::ReorgClose(channel) => write!(f, "a reorg changes who closed channel {channel}"),
+            Self::ReorgClaim(channel) => write!(f, "a reorg changes a claim in channel {channel}"),
+            Self::Finish => f.write_str("blocks come until everything is resolved"),
+        }
+    }
 }
 
 /// What a channel of the demo is for.
