@@ -1,5 +1,6 @@
 //! Blocks from and transactions to a bitcoind: [`BitcoindSource`].
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,6 +52,22 @@ struct HeaderInfo {
     height: u32,
     /// The genesis block has none.
     previousblockhash: Option<BlockHash>,
+}
+
+/// What is read of the answer to `submitpackage`.
+#[derive(Debug, Deserialize)]
+struct PackageAnswer {
+    #[serde(rename = "package_msg")]
+    message: String,
+    /// By wtxid.
+    #[serde(rename = "tx-results")]
+    results: BTreeMap<String, PackageResult>,
+}
+
+/// What `submitpackage` says of one transaction.
+#[derive(Debug, Deserialize)]
+struct PackageResult {
+    error: Option<String>,
 }
 
 impl BitcoindSource {
@@ -145,6 +162,40 @@ impl Broadcaster for BitcoindSource {
             }
         }
     }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        let raw: Vec<String> = package.iter().map(serialize_hex).collect();
+        let sent: Result<PackageAnswer, Failure> =
+            self.rpc.call("submitpackage", &[json!(raw), json!(0)]);
+        let refusal = match sent {
+            Ok(answer) if answer.message == "success" => return Ok(()),
+            Ok(answer) => package_refusal(answer),
+            Err(Failure::Refusal(refusal)) => refusal,
+            Err(Failure::Chain(error)) => return Err(error),
+        };
+        // A part that is confirmed already spoils a package. Alone, each is told from a refusal.
+        for transaction in package {
+            match self.broadcast(transaction) {
+                Ok(()) => {}
+                Err(error) if error.kind == ChainErrorKind::Rejected => {
+                    return Err(ChainError::new(
+                        ChainErrorKind::Rejected,
+                        "bitcoind refuses the package",
+                    )
+                    .with_source(refusal));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says what a package was refused for, in the node's words for each transaction.
+fn package_refusal(answer: PackageAnswer) -> RpcRefusal {
+    let errors = answer.results.into_values().filter_map(|result| result.error);
+    let words: Vec<String> = core::iter::once(answer.message).chain(errors).collect();
+    RpcRefusal { code: RPC_VERIFY_REJECTED, message: words.join(": ") }
 }
 
 /// Says whether a refusal means that the node has the transaction already.
@@ -177,4 +228,5 @@ fn nonsense(detail: &'static str) -> ChainError {
 const RPC_MISC_ERROR: i32 = -1;
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
 const RPC_VERIFY_ERROR: i32 = -25;
+const RPC_VERIFY_REJECTED: i32 = -26;
 const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;

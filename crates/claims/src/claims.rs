@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
 use lastword_ports::Urgency;
-use lastword_types::{BlockHeight, ChannelId, ClaimKind, ClaimRequest};
+use lastword_types::{BlockHeight, ChannelId, ClaimRequest};
 
 use crate::error::{ClaimError, ClaimErrorKind};
 use crate::package::{Package, check, urgency};
@@ -42,6 +42,9 @@ pub struct Due {
     ///
     /// By channel, then by the lowest output that each claims; none spends what another spends.
     pub transactions: Vec<Transaction>,
+    /// Signed commitments, each with the child that pays for both: to broadcast as one package, for
+    /// the network may refuse either alone. In the same order.
+    pub packages: Vec<[Transaction; 2]>,
     /// What could not be done at this call.
     pub errors: Vec<ClaimError>,
 }
@@ -94,14 +97,14 @@ impl Claims {
         }
     }
 
-    /// Drops the transaction that a broadcaster refused, so that the next call of [`Claims::due`]
+    /// Drops the transaction that a broadcaster refused, or the package that it is in, so that the next call of [`Claims::due`]
     /// builds it anew from the coins and rates of then.
     ///
     /// This is the way out when a coin was spent elsewhere or the relay floor rose. A transaction
     /// that is not one of ours is ignored.
     pub fn refused(&mut self, txid: Txid) {
         for channel in self.channels.values_mut() {
-            channel.packages.retain(|_, package| package.transaction.compute_txid() != txid);
+            channel.packages.retain(|_, package| !package.holds(txid));
         }
     }
 
@@ -109,7 +112,8 @@ impl Claims {
     ///
     /// Call it after every block, and as often as you like: as long as its requests stand, a
     /// transaction is the same at every call, byte for byte, so broadcasting it again is harmless.
-    /// Only a tip that fell back below some of its requests makes it anew without those.
+    /// Only a tip that fell back below some of its requests makes it anew without those. The child
+    /// of a commitment is replaced when the rate rose by so much that the network takes another.
     ///
     /// # Errors
     ///
@@ -122,6 +126,9 @@ impl Claims {
         }
         let mut purse = Purse::new(wallet, self.reserved(), self.destination.take());
         let mut errors = Vec::new();
+        for channel in self.channels.values_mut() {
+            channel.raise_commitments(next, &mut purse, &mut errors);
+        }
         for (_, channel_id, outpoint) in self.due_alone(next) {
             if let Some(channel) = self.channels.get_mut(&channel_id) {
                 channel.build_alone(outpoint, &mut purse, &mut errors);
@@ -131,9 +138,15 @@ impl Claims {
             channel.build_batches(next, &mut purse, &mut errors);
         }
         self.destination = purse.close();
-        let transactions =
-            self.channels.values().flat_map(|channel| channel.signed(next)).cloned().collect();
-        Due { transactions, errors }
+        let mut due = Due { errors, ..Due::default() };
+        for package in self.channels.values().flat_map(|channel| channel.signed(next)) {
+            let transaction = package.transaction.clone();
+            match &package.child {
+                None => due.transactions.push(transaction),
+                Some(child) => due.packages.push([transaction, child.transaction.clone()]),
+            }
+        }
+        due
     }
 
     /// Returns the lowest height of the tip at which [`Claims::due`] may have something; `None`
@@ -182,14 +195,35 @@ impl Claims {
 }
 
 impl Channel {
-    /// The transactions all of whose requests are due.
-    fn signed(&self, next: BlockHeight) -> impl Iterator<Item = &Transaction> {
-        self.packages
-            .values()
-            .filter(move |package| {
-                package.claimed.iter().all(|outpoint| is_due(&self.requests, outpoint, next))
-            })
-            .map(|package| &package.transaction)
+    /// The packages all of whose requests are due.
+    fn signed(&self, next: BlockHeight) -> impl Iterator<Item = &Package> {
+        self.packages.values().filter(move |package| {
+            package.claimed.iter().all(|outpoint| is_due(&self.requests, outpoint, next))
+        })
+    }
+
+    /// Gives our commitments children that pay more, where that is asked for now.
+    fn raise_commitments(
+        &mut self,
+        next: BlockHeight,
+        purse: &mut Purse<'_, '_>,
+        errors: &mut Vec<ClaimError>,
+    ) {
+        let mut failed = Vec::new();
+        for (outpoint, package) in &mut self.packages {
+            let Some(pending) = self.requests.get(outpoint) else { continue };
+            let request = &pending.request;
+            let Some(commitment) = Commitment::of(&request.kind) else { continue };
+            if request.earliest_height > next {
+                continue;
+            }
+            if let Err(kind) = commitment.raise(request, package, purse) {
+                failed.push((*outpoint, kind));
+            }
+        }
+        for (outpoint, kind) in failed {
+            self.report(outpoint, kind, errors);
+        }
     }
 
     /// Drops the transactions some of whose requests are due and some are not, which happens when the
@@ -223,7 +257,12 @@ impl Channel {
     ) {
         let Some(pending) = self.requests.get(&outpoint) else { return };
         match build_alone(&pending.request, purse) {
-            Ok(package) => self.keep(package),
+            Ok((package, error)) => {
+                self.keep(package);
+                if let Some(kind) = error {
+                    self.report(outpoint, kind, errors);
+                }
+            }
             Err(kind) => self.report(outpoint, kind, errors),
         }
     }
@@ -308,55 +347,28 @@ impl Channel {
     }
 }
 
-/// Builds and signs the transaction of a request that shares its transaction with none.
+/// Builds and signs the transaction of a request that shares its transaction with none, and says
+/// what it has to do without.
 fn build_alone(
     request: &ClaimRequest,
     purse: &mut Purse<'_, '_>,
-) -> Result<Package, ClaimErrorKind> {
+) -> Result<(Package, Option<ClaimErrorKind>), ClaimErrorKind> {
     check(request)?;
-    match &request.kind {
-        ClaimKind::Commitment {
-            transaction,
-            remote_signature,
-            remote_funding_pubkey,
-            local_funding_pubkey,
-        } => {
-            let commitment = Commitment {
-                transaction,
-                remote_signature,
-                remote_funding_pubkey,
-                local_funding_pubkey,
-            };
-            commitment.build(request, purse)
-        }
-        ClaimKind::SecondStage {
-            transaction,
-            remote_signature,
-            remote_sighash,
-            preimage,
-            per_commitment_point,
-            format,
-        } => {
-            let second_stage = SecondStage {
-                transaction,
-                remote_signature,
-                remote_sighash: *remote_sighash,
-                preimage: *preimage,
-                per_commitment_point: *per_commitment_point,
-                format: *format,
-            };
-            second_stage.build(request, purse)
-        }
-        ClaimKind::Sweep { .. } => {
-            let sweeps: Vec<_> = Sweep::new(request).into_iter().collect();
-            sweep::build(&sweeps, urgency(request), purse).map_err(|failure| match failure {
-                Failure::Signer(_, kind) => kind,
-                Failure::NotWorthItsFee(fee) => {
-                    ClaimErrorKind::NotWorthItsFee { amount: request.amount, fee }
-                }
-            })
-        }
+    if let Some(commitment) = Commitment::of(&request.kind) {
+        return commitment.build(request, purse);
     }
+    let package = if let Some(second_stage) = SecondStage::of(&request.kind) {
+        second_stage.build(request, purse)?
+    } else {
+        let sweeps: Vec<_> = Sweep::new(request).into_iter().collect();
+        sweep::build(&sweeps, urgency(request), purse).map_err(|failure| match failure {
+            Failure::Signer(_, kind) => kind,
+            Failure::NotWorthItsFee(fee) => {
+                ClaimErrorKind::NotWorthItsFee { amount: request.amount, fee }
+            }
+        })?
+    };
+    Ok((package, None))
 }
 
 fn is_due(requests: &BTreeMap<OutPoint, Pending>, outpoint: &OutPoint, next: BlockHeight) -> bool {

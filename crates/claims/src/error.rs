@@ -49,6 +49,15 @@ pub enum ClaimErrorKind {
         /// What its spend costs at this call's rate.
         fee: Amount,
     },
+    /// The network would not relay it: scripts of the wallet that are long enough for this are a
+    /// mistake.
+    #[error("a transaction of {vsize} virtual bytes, where at most {limit} are relayed")]
+    TooLarge {
+        /// Its virtual size, with signatures as long as they can be.
+        vsize: usize,
+        /// The most that is relayed.
+        limit: usize,
+    },
     /// The request contradicts itself: a mistake of whoever made it.
     #[error("the request makes no sense: {0}")]
     Request(&'static str),

@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod child;
 mod claims;
 mod error;
 mod fee;

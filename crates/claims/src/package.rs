@@ -4,10 +4,11 @@ use alloc::collections::BTreeSet;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, Transaction};
+use bitcoin::{Amount, EcdsaSighashType, OutPoint, Transaction, Txid};
 use lastword_ports::{ChannelSigner, SigningRequest, Urgency};
 use lastword_types::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
 
+use crate::child::Child;
 use crate::error::ClaimErrorKind;
 
 /// A signed transaction and the requests that it answers, by their outputs.
@@ -18,12 +19,28 @@ pub(crate) struct Package {
     pub(crate) claimed: BTreeSet<OutPoint>,
     /// The coin of our wallet that pays the fee, where one does.
     pub(crate) coin: Option<OutPoint>,
+    /// What pays for the transaction while it is unconfirmed.
+    pub(crate) child: Option<Child>,
 }
 
 impl Package {
     /// A package that answers one request and spends no coin.
     pub(crate) fn alone(outpoint: OutPoint, transaction: Transaction) -> Self {
-        Self { transaction, claimed: BTreeSet::from([outpoint]), coin: None }
+        Self { transaction, claimed: BTreeSet::from([outpoint]), coin: None, child: None }
+    }
+
+    /// Takes a child in, in place of the one before, if there is one to take in.
+    pub(crate) fn give(&mut self, child: Option<Child>) {
+        if let Some(child) = child {
+            self.coin = Some(child.coin.outpoint);
+            self.child = Some(child);
+        }
+    }
+
+    /// Says whether this transaction is in it.
+    pub(crate) fn holds(&self, txid: Txid) -> bool {
+        let child = self.child.as_ref().map(|child| &child.transaction);
+        core::iter::once(&self.transaction).chain(child).any(|it| it.compute_txid() == txid)
     }
 }
 
@@ -36,7 +53,15 @@ pub(crate) fn check(request: &ClaimRequest) -> Result<(), ClaimErrorKind> {
         return Err(ClaimErrorKind::Request("there is no such amount"));
     }
     match &request.kind {
-        ClaimKind::Commitment { transaction, .. } => check_spends(transaction, request.outpoint),
+        ClaimKind::Commitment { transaction, .. } => {
+            check_spends(transaction, request.outpoint)?;
+            let mut outputs = transaction.output.iter().map(|output| output.value);
+            let paid = outputs.try_fold(Amount::ZERO, Amount::checked_add);
+            if paid.is_none_or(|paid| paid > request.amount) {
+                return Err(ClaimErrorKind::Request("it pays more than it spends"));
+            }
+            Ok(())
+        }
         ClaimKind::SecondStage { transaction, .. } => {
             check_spends(transaction, request.outpoint)?;
             if transaction.output.len() != 1 {
@@ -62,6 +87,12 @@ fn check_spends(transaction: &Transaction, outpoint: OutPoint) -> Result<(), Cla
         [input] if input.previous_output == outpoint => Ok(()),
         _ => Err(ClaimErrorKind::Request("the transaction does not spend this output alone")),
     }
+}
+
+/// Refuses a transaction that is larger than what is relayed.
+pub(crate) fn check_size(transaction: &Transaction, limit: usize) -> Result<(), ClaimErrorKind> {
+    let vsize = transaction.vsize();
+    if vsize > limit { Err(ClaimErrorKind::TooLarge { vsize, limit }) } else { Ok(()) }
 }
 
 /// Returns how soon the spend of an output should confirm.

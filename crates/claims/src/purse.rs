@@ -86,4 +86,9 @@ impl<'a, 'w> Purse<'a, 'w> {
     pub(crate) fn reserve(&mut self, coin: &Coin) {
         self.reserved.insert(coin.outpoint);
     }
+
+    /// Gives a coin back.
+    pub(crate) fn release(&mut self, coin: &Coin) {
+        self.reserved.remove(&coin.outpoint);
+    }
 }

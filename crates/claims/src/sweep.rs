@@ -160,7 +160,7 @@ pub(crate) fn build(
     }
     purse.use_destination();
     let claimed = sweeps.iter().map(|sweep| sweep.request.outpoint).collect();
-    Ok(Package { transaction, claimed, coin: None })
+    Ok(Package { transaction, claimed, coin: None, child: None })
 }
 
 fn lock_time(height: BlockHeight) -> LockTime {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::Block;
+use bitcoin::{Block, Txid};
 use lastword_chain::Step;
 use lastword_claims::Wallet;
-use lastword_ports::ChainErrorKind;
+use lastword_ports::{ChainError, ChainErrorKind};
 use lastword_types::{BlockHeight, BlockRef, ChainDelta, ChannelId, MonitorRecord};
 
 use crate::driver::Driver;
@@ -118,20 +118,34 @@ impl Driver {
         for error in due.errors {
             tracing::warn!(%error, "a claim has to wait");
         }
+        for [commitment, child] in due.packages {
+            let txid = commitment.compute_txid();
+            let offered = self.broadcaster.broadcast_package(&[commitment, child]);
+            self.was_offered(txid, offered)?;
+        }
         for transaction in due.transactions {
-            let result = self.broadcaster.broadcast(&transaction);
-            self.logs.observe(Boundary::Broadcast);
-            match result {
-                Ok(()) => {}
-                Err(error) if error.kind == ChainErrorKind::Rejected => {
-                    let txid = transaction.compute_txid();
-                    self.claims.refused(txid);
-                    tracing::debug!(%txid, %error, "a claim was refused and is offered again later");
-                }
-                Err(error) => return Err(EngineError::Chain(error)),
-            }
+            let offered = self.broadcaster.broadcast(&transaction);
+            self.was_offered(transaction.compute_txid(), offered)?;
         }
         Ok(())
+    }
+
+    /// Takes in what the broadcaster said: a claim that it refuses is built anew at the next call.
+    fn was_offered(
+        &mut self,
+        txid: Txid,
+        offered: Result<(), ChainError>,
+    ) -> Result<(), EngineError> {
+        self.logs.observe(Boundary::Broadcast);
+        match offered {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind == ChainErrorKind::Rejected => {
+                self.claims.refused(txid);
+                tracing::debug!(%txid, %error, "a claim was refused and is offered again later");
+                Ok(())
+            }
+            Err(error) => Err(EngineError::Chain(error)),
+        }
     }
 }
 

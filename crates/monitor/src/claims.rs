@@ -62,6 +62,7 @@ fn commitment(state: &MonitorState, index: &Index) -> Option<ClaimRequest> {
             remote_signature: *signature,
             remote_funding_pubkey: remote.funding_pubkey,
             local_funding_pubkey: local.funding_pubkey,
+            format: state.parameters.format,
         },
     })
 }

@@ -98,7 +98,9 @@ pub trait BlockSource: Send {
 ///
 /// # To be correct, an implementation must
 ///
-/// - take a transaction that it already has, or that is already confirmed, as a success;
+/// - take a transaction that it already has, or that is already confirmed, as a success, also one
+///   of a package;
+/// - judge the fee of a package as a whole, so that a child can pay for a parent that pays nothing;
 /// - report a refusal as [`ChainErrorKind::Rejected`].
 pub trait Broadcaster: Send {
     /// Offers a transaction to the network.
@@ -107,6 +109,16 @@ pub trait Broadcaster: Send {
     ///
     /// [`ChainError`]; the engine offers it again later.
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError>;
+
+    /// Offers transactions to the network as one: parents first, and last the child that spends an
+    /// output of each and pays for all.
+    ///
+    /// After a refusal some of them may have been taken all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`]; the engine offers them again later.
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError>;
 }
 
 /// How soon a claim should confirm.
@@ -182,5 +194,9 @@ impl<T: BlockSource + ?Sized> BlockSource for Box<T> {
 impl<T: Broadcaster + ?Sized> Broadcaster for Box<T> {
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
         (**self).broadcast(transaction)
+    }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        (**self).broadcast_package(package)
     }
 }

@@ -101,6 +101,18 @@ impl Chain {
         self.submit_with(transaction, replacement)
     }
 
+    /// Offers transactions to the mempool in their order, as one package.
+    ///
+    /// Nothing here has to pay a fee, so a package is taken as its transactions would be alone.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Reject`]; what came before it stays, as in any node, and what comes after it is
+    /// not tried.
+    pub fn submit_package(&mut self, package: &[Transaction]) -> Result<(), Reject> {
+        package.iter().try_for_each(|transaction| self.submit(transaction.clone()))
+    }
+
     fn submit_with(
         &mut self,
         transaction: Transaction,

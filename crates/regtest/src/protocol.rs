@@ -6,6 +6,7 @@
 //!           2 header     hash: 32 bytes
 //!           3 block      hash: 32 bytes
 //!           4 broadcast  transaction, consensus encoding
+//!           6 package    transactions, consensus encoding of a vector
 //! answer    1 tip        height: u32 little endian | hash
 //!           2 header     height | hash | previous hash
 //!           3 block      block, consensus encoding
@@ -32,6 +33,7 @@ pub(crate) enum Request {
     Header(BlockHash),
     Block(BlockHash),
     Broadcast(Transaction),
+    Package(Vec<Transaction>),
 }
 
 /// What a server answers.
@@ -55,6 +57,7 @@ impl Request {
             Self::Header(hash) => tagged(HEADER, hash),
             Self::Block(hash) => tagged(BLOCK, hash),
             Self::Broadcast(transaction) => tagged(BROADCAST, transaction),
+            Self::Package(package) => tagged(PACKAGE, package),
         }
     }
 
@@ -65,6 +68,7 @@ impl Request {
             HEADER => whole(body).map(Self::Header),
             BLOCK => whole(body).map(Self::Block),
             BROADCAST => whole(body).map(Self::Broadcast),
+            PACKAGE => whole(body).map(Self::Package),
             _ => Err(Malformed),
         }
     }
@@ -179,6 +183,7 @@ const HEADER: u8 = 2;
 const BLOCK: u8 = 3;
 const BROADCAST: u8 = 4;
 const ERROR: u8 = 5;
+const PACKAGE: u8 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +201,9 @@ mod tests {
             Request::Tip,
             Request::Header(hash),
             Request::Block(hash),
-            Request::Broadcast(transaction),
+            Request::Broadcast(transaction.clone()),
+            Request::Package(Vec::new()),
+            Request::Package(vec![transaction.clone(), transaction]),
         ] {
             assert_eq!(Request::decode(&request.encode()), Ok(request));
         }

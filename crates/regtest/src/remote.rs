@@ -85,11 +85,21 @@ impl RemoteChain {
         }
     }
 
+    /// Asks for what is answered with a receipt.
+    fn offer(&mut self, request: &Request) -> Result<(), ChainError> {
+        match self.ask(request)? {
+            Answer::Taken => Ok(()),
+            Answer::Tip(_) | Answer::Header(_) | Answer::Block(_) | Answer::Error(..) => {
+                Err(nonsense("the answer is not a receipt"))
+            }
+        }
+    }
+
     fn lost(&self, source: io::Error) -> ChainError {
         let (kind, detail) = if source.kind() == io::ErrorKind::InvalidData {
             (ChainErrorKind::Nonsense, "the answer is too long")
         } else if source.kind() == io::ErrorKind::InvalidInput {
-            (ChainErrorKind::Rejected, "the transaction is longer than a block may be")
+            (ChainErrorKind::Rejected, "what is offered is longer than a block may be")
         } else {
             (ChainErrorKind::Retry, "the remote chain is away")
         };
@@ -129,12 +139,11 @@ impl BlockSource for RemoteChain {
 
 impl Broadcaster for RemoteChain {
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
-        match self.ask(&Request::Broadcast(transaction.clone()))? {
-            Answer::Taken => Ok(()),
-            Answer::Tip(_) | Answer::Header(_) | Answer::Block(_) | Answer::Error(..) => {
-                Err(nonsense("the answer is not a receipt"))
-            }
-        }
+        self.offer(&Request::Broadcast(transaction.clone()))
+    }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        self.offer(&Request::Package(package.to_vec()))
     }
 }
 

@@ -129,6 +129,7 @@ fn answer(request: Request, chain: &mut SharedChain) -> Answer {
         Request::Header(hash) => chain.header(hash).map(Answer::Header),
         Request::Block(hash) => chain.block(hash).map(Answer::Block),
         Request::Broadcast(transaction) => chain.broadcast(&transaction).map(|()| Answer::Taken),
+        Request::Package(package) => chain.broadcast_package(&package).map(|()| Answer::Taken),
     };
     answer.unwrap_or_else(|error| Answer::Error(error.kind, reason_of(&error)))
 }

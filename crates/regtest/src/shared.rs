@@ -69,6 +69,13 @@ impl Broadcaster for SharedChain {
                 .with_source(reject)
         })
     }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        self.lock().submit_package(package).map_err(|reject| {
+            ChainError::new(ChainErrorKind::Rejected, "the mempool refused the package")
+                .with_source(reject)
+        })
+    }
 }
 
 fn unknown_block() -> ChainError {

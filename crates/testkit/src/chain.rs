@@ -37,6 +37,10 @@ pub enum ChainFault {
 ///     fn broadcast(&mut self, _: &Transaction) -> Result<(), ChainError> {
 ///         Ok(())
 ///     }
+///
+///     fn broadcast_package(&mut self, _: &[Transaction]) -> Result<(), ChainError> {
+///         Ok(())
+///     }
 /// }
 ///
 /// let transaction = Transaction {
@@ -120,6 +124,10 @@ impl<C: BlockSource> BlockSource for FaultyChain<C> {
 impl<C: Broadcaster> Broadcaster for FaultyChain<C> {
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
         if self.count()? { Ok(()) } else { self.inner.broadcast(transaction) }
+    }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        if self.count()? { Ok(()) } else { self.inner.broadcast_package(package) }
     }
 }
 

@@ -45,6 +45,8 @@ pub enum ClaimKind {
         remote_funding_pubkey: PublicKey,
         /// Ours.
         local_funding_pubkey: PublicKey,
+        /// The format, which says whether and through which output a child can pay for it.
+        format: CommitmentFormat,
     },
     /// An HTLC output of our own commitment, by an HTLC transaction that the peer has signed.
     SecondStage {

@@ -1,6 +1,7 @@
 //! `lastword-claims` as its user sees it: real commitments, verified by Bitcoin Core's interpreter.
 #![cfg(test)]
 
+mod child;
 mod coins;
 mod economy;
 mod prop;

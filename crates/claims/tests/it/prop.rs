@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::verify::{fee, nothing_is_dust, nothing_is_spent_twice, scripts_verify};
+use crate::verify::{fee, nothing_is_dust, nothing_is_spent_twice, outputs_of, scripts_verify};
 use crate::wallet::{Node, Refused};
 use crate::world::{CONFIRMED, LATE, World};
 
@@ -38,7 +38,8 @@ fn after_any_steps_every_transaction_is_valid_and_no_request_is_lost() {
 /// One thing that happens.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A monitor names those of its requests whose bit is set.
+    /// A monitor names those of its requests whose bit is set, or its commitment and nothing else if
+    /// the highest bit is.
     Replace { world: usize, named: u32 },
     /// The rates change.
     Rates { relaxed: u32, contended: u32 },
@@ -54,7 +55,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..3_usize, any::<u32>()).prop_map(|(world, named)| Step::Replace { world, named }),
+        4 => (0..4_usize, any::<u32>()).prop_map(|(world, named)| Step::Replace { world, named }),
         1 => (0..4_000_u32, 0..6_000_u32)
             .prop_map(|(relaxed, contended)| Step::Rates { relaxed, contended }),
         1 => any::<bool>().prop_map(|is_away| Step::Signer { is_away }),
@@ -64,9 +65,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Three channels, made once.
+/// Four channels, made once: each with the request for its commitment and those that follow.
 struct Fixture {
-    channels: Vec<(ChannelId, Vec<ClaimRequest>)>,
+    channels: Vec<(ChannelId, ClaimRequest, Vec<ClaimRequest>)>,
     outputs: BTreeMap<OutPoint, TxOut>,
 }
 
@@ -74,20 +75,22 @@ impl Fixture {
     fn new() -> Self {
         let mut fixture = Self { channels: Vec::new(), outputs: BTreeMap::new() };
         for mut world in worlds() {
-            fixture.channels.push((world.parameters.channel_id, world.requests()));
+            let commitment = world.commitment_request();
+            fixture.channels.push((world.parameters.channel_id, commitment, world.requests()));
             fixture.outputs.extend(world.outputs);
         }
         fixture
     }
 }
 
-fn worlds() -> [World; 3] {
+fn worlds() -> [World; 4] {
     // From barely above dust to worth any fee.
     let amounts = [1_200, 1_300, 2_500, 3_500, 5_000, 40_000];
     [
         World::new(CommitmentFormat::StaticRemoteKey, 1, &amounts),
         World::new(CommitmentFormat::AnchorsZeroFeeHtlc, 2, &amounts),
         World::new(CommitmentFormat::AnchorsZeroFeeHtlc, 3, &amounts),
+        World::new(CommitmentFormat::ZeroFee, 4, &amounts),
     ]
 }
 
@@ -104,10 +107,11 @@ struct Run<'f> {
 
 /// Takes the steps and checks after each call; returns how many inputs were verified.
 fn run(fixture: &Fixture, steps: &[Step], coins: &[u64]) -> usize {
-    let [mut one, mut two, mut three] = worlds();
+    let [mut one, mut two, mut three, mut four] = worlds();
     let mut node = Node::new(&mut one, coins);
     node.joins(&mut two);
     node.joins(&mut three);
+    node.joins(&mut four);
     let coins: BTreeSet<OutPoint> = node.coins.coins.iter().map(|coin| coin.outpoint).collect();
     let mut outputs = fixture.outputs.clone();
     outputs.extend(coins.iter().map(|coin| (*coin, one.outputs[coin].clone())));
@@ -141,15 +145,16 @@ fn run(fixture: &Fixture, steps: &[Step], coins: &[u64]) -> usize {
 }
 
 impl<'f> Run<'f> {
-    fn replace(&mut self, claims: &mut Claims, world: usize, named: u32) {
-        let (channel_id, requests) = &self.fixture.channels[world];
+    fn replace(&mut self, claims: &mut Claims, world: usize, named_bits: u32) {
+        let (channel_id, commitment, requests) = &self.fixture.channels[world];
         self.standing.retain(|_, request| request.channel_id != *channel_id);
         let named: Vec<&'f ClaimRequest> = requests
             .iter()
             .zip(0..)
-            .filter(|(_, bit)| named & (1 << bit) != 0)
+            .filter(|(_, bit)| named_bits & (1 << bit) != 0)
             .map(|(request, _)| request)
             .collect();
+        let named = if named_bits & (1 << 31) == 0 { named } else { vec![commitment] };
         self.standing.extend(named.iter().map(|request| (request.outpoint, *request)));
         claims.replace(*channel_id, named.into_iter().cloned().collect());
     }
@@ -159,7 +164,15 @@ impl<'f> Run<'f> {
         let due = node.due(claims, tip);
         let again = node.due(claims, tip);
         assert_eq!(again.transactions, due.transactions, "the second call gives the same");
-        nothing_is_spent_twice(&due.transactions);
+        assert_eq!(again.packages, due.packages, "the second call gives the same");
+        let all: Vec<Transaction> =
+            due.transactions.iter().chain(due.packages.iter().flatten()).cloned().collect();
+        nothing_is_spent_twice(&all);
+        for [parent, child] in &due.packages {
+            scripts_verify(parent, &self.outputs);
+            self.check_child(parent, child);
+            self.inputs_verified += 3;
+        }
         for transaction in &due.transactions {
             scripts_verify(transaction, &self.outputs);
             nothing_is_dust(transaction);
@@ -168,7 +181,22 @@ impl<'f> Run<'f> {
             self.inputs_verified += transaction.input.len();
         }
         self.check_nothing_is_lost(claims, &due, tip);
-        due.transactions
+        all
+    }
+
+    /// A child is valid after its parent, small, pays us and no more than the highest rate.
+    fn check_child(&self, parent: &Transaction, child: &Transaction) {
+        let mut outputs = self.outputs.clone();
+        outputs.extend(outputs_of(parent));
+        scripts_verify(child, &outputs);
+        nothing_is_dust(child);
+        assert_eq!((child.version, child.input.len()), (parent.version, 2));
+        assert!(self.coins.contains(&child.input[0].previous_output));
+        let paid = fee(parent, &self.outputs) + fee(child, &outputs);
+        let weight = parent.weight().to_wu() + child.weight().to_wu();
+        let most = (u64::from(self.rate) * (weight + 2 * 10)).div_ceil(1000) + 2;
+        let least = 253 * weight / 1000;
+        assert!((least..=most).contains(&paid.to_sat()), "{paid} is not in {least}..={most}");
     }
 
     /// Every input is a standing request that is due, or, besides one, a coin.
@@ -189,7 +217,8 @@ impl<'f> Run<'f> {
     fn check_fee(&self, transaction: &Transaction) {
         let fee = fee(transaction, &self.outputs).to_sat();
         let request = self.standing[&transaction.input[0].previous_output];
-        if matches!(request.kind, ClaimKind::Commitment { .. }) {
+        if let ClaimKind::Commitment { format, .. } = request.kind {
+            assert_ne!(format, CommitmentFormat::ZeroFee, "alone it pays nothing");
             return;
         }
         let weight = transaction.weight().to_wu();
@@ -209,7 +238,8 @@ impl<'f> Run<'f> {
 
     /// Every request that is due is claimed, told, or known to wait for lower fees.
     fn check_nothing_is_lost(&self, claims: &Claims, due: &Due, tip: BlockHeight) {
-        let inputs = due.transactions.iter().flat_map(|transaction| &transaction.input);
+        let transactions = due.transactions.iter().chain(due.packages.iter().flatten());
+        let inputs = transactions.flat_map(|transaction| &transaction.input);
         let mut seen: BTreeSet<OutPoint> = inputs.map(|input| input.previous_output).collect();
         seen.extend(due.errors.iter().map(|error| error.outpoint));
         seen.extend(claims.not_worth_their_fee().into_iter().map(|(_, outpoint)| outpoint));

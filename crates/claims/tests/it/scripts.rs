@@ -1,4 +1,4 @@
-//! Every witness, in both formats, verified input by input.
+//! Every witness, in every format, verified input by input.
 
 use bitcoin::{Amount, OutPoint, Sequence, Transaction};
 use lastword_claims::Claims;
@@ -22,16 +22,19 @@ fn every_request_of_anchors_is_spent_by_what_verifies() {
 }
 
 #[test]
-fn the_commitment_is_broadcast_as_it_is() {
-    for format in FORMATS {
-        let mut world = World::new(format, 1, &AMOUNTS);
-        let request = world.commitment_request();
+fn every_request_of_zero_fee_commitments_is_spent_by_what_verifies() {
+    check_all(CommitmentFormat::ZeroFee);
+}
 
-        let transaction = claim_one(&mut world, &request);
+#[test]
+fn a_commitment_without_anchors_is_broadcast_as_it_is() {
+    let mut world = World::new(CommitmentFormat::StaticRemoteKey, 1, &AMOUNTS);
+    let request = world.commitment_request();
 
-        let ClaimKind::Commitment { transaction: unsigned, .. } = &request.kind else { panic!() };
-        assert_eq!(transaction.compute_txid(), unsigned.compute_txid());
-    }
+    let transaction = claim_one(&mut world, &request);
+
+    let ClaimKind::Commitment { transaction: unsigned, .. } = &request.kind else { panic!() };
+    assert_eq!(transaction.compute_txid(), unsigned.compute_txid());
 }
 
 #[test]
@@ -49,9 +52,14 @@ fn an_htlc_transaction_that_pays_its_fee_is_broadcast_as_it_is() {
 #[test]
 fn an_htlc_transaction_without_fee_keeps_its_pair_and_gets_a_coin_and_change() {
     // BOLT 5, H-1 and H-2.
-    let mut world = World::new(CommitmentFormat::AnchorsZeroFeeHtlc, 1, &AMOUNTS);
+    for format in [CommitmentFormat::AnchorsZeroFeeHtlc, CommitmentFormat::ZeroFee] {
+        keeps_its_pair(&mut World::new(format, 1, &AMOUNTS));
+    }
+}
+
+fn keeps_its_pair(world: &mut World) {
     for request in world.second_stage_requests() {
-        let transaction = claim_one(&mut world, &request);
+        let transaction = claim_one(world, &request);
 
         let ClaimKind::SecondStage { transaction: unsigned, .. } = &request.kind else { panic!() };
         let ([pair, coin], [kept, change]) =
@@ -63,6 +71,7 @@ fn an_htlc_transaction_without_fee_keeps_its_pair_and_gets_a_coin_and_change() {
         assert_eq!(pair.sequence, unsigned.input[0].sequence);
         assert_eq!(kept, &unsigned.output[0]);
         assert_eq!(transaction.lock_time, unsigned.lock_time);
+        assert_eq!(transaction.version, unsigned.version);
         let coin = world.outputs[&coin.previous_output].value;
         pays(coin - change.value, &transaction, 1_000, Amount::ZERO);
     }
@@ -92,9 +101,6 @@ fn a_sweep_waits_by_sequence_and_lock_time() {
         assert!(lock_time.0 < request.earliest_height.0);
     }
 }
-
-const FORMATS: [CommitmentFormat; 2] =
-    [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc];
 
 /// Claims everything at once and verifies what comes.
 fn check_all(format: CommitmentFormat) {
@@ -175,7 +181,9 @@ fn kinds(requests: &[ClaimRequest]) -> [usize; 9] {
 
 fn expected_kinds(format: CommitmentFormat) -> [usize; 9] {
     match format {
-        CommitmentFormat::StaticRemoteKey => [1, 2, 3, 6, 1, 0, 0, 2, 3],
-        CommitmentFormat::AnchorsZeroFeeHtlc => [1, 2, 3, 6, 0, 1, 2, 2, 3],
+        CommitmentFormat::StaticRemoteKey | CommitmentFormat::ZeroFee => {
+            [0, 2, 3, 6, 1, 0, 0, 2, 3]
+        }
+        CommitmentFormat::AnchorsZeroFeeHtlc => [0, 2, 3, 6, 0, 1, 2, 2, 3],
     }
 }

@@ -55,6 +55,18 @@ pub(crate) fn nothing_is_spent_twice(transactions: &[Transaction]) {
     }
 }
 
+/// Returns the outputs of a transaction, by outpoint.
+pub(crate) fn outputs_of(
+    transaction: &Transaction,
+) -> impl Iterator<Item = (OutPoint, TxOut)> + '_ {
+    let txid = transaction.compute_txid();
+    transaction
+        .output
+        .iter()
+        .zip(0..)
+        .map(move |(output, vout)| (OutPoint { txid, vout }, output.clone()))
+}
+
 /// Returns the transaction that spends `outpoint`.
 pub(crate) fn spender(transactions: &[Transaction], outpoint: OutPoint) -> Option<&Transaction> {
     transactions

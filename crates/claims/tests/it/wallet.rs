@@ -18,7 +18,7 @@ use lastword_types::{
     BlockHeight, ChannelId, CommitmentNumber, FeeRatePerKw, PerCommitmentSecret, SigningKey,
 };
 
-use crate::world::World;
+use crate::world::{LATE, World};
 
 /// The ports of one node.
 pub(crate) struct Node {
@@ -52,6 +52,14 @@ impl Node {
         let mut wallet =
             Wallet { signer: &mut self.signer, coins: &mut self.coins, fees: &mut self.fees };
         claims.due(tip, &mut wallet)
+    }
+
+    /// Calls `due` and expects packages and nothing else.
+    pub(crate) fn packages(&mut self, claims: &mut Claims) -> Vec<[Transaction; 2]> {
+        let due = self.due(claims, LATE);
+        assert!(due.errors.is_empty(), "{:?}", due.errors);
+        assert!(due.transactions.is_empty(), "{:?}", due.transactions);
+        due.packages
     }
 
     /// Calls `due` and expects no error.
@@ -114,6 +122,8 @@ pub(crate) struct TestCoins {
     pub(crate) coins: Vec<Coin>,
     pub(crate) is_away: bool,
     pub(crate) signs: bool,
+    /// Makes every destination a script of this many bytes.
+    pub(crate) long: Option<usize>,
     /// How many destinations were asked for.
     pub(crate) destinations: u8,
 }
@@ -129,7 +139,7 @@ impl TestCoins {
             script_pubkey: script_pubkey.clone(),
         };
         let coins = (0..).zip(values).map(coin).collect();
-        Self { key, coins, is_away: false, signs: true, destinations: 0 }
+        Self { key, coins, is_away: false, signs: true, long: None, destinations: 0 }
     }
 }
 
@@ -143,6 +153,9 @@ impl CoinSource for TestCoins {
 
     fn destination(&mut self) -> ScriptBuf {
         self.destinations += 1;
+        if let Some(bytes) = self.long {
+            return ScriptBuf::from_bytes(vec![0x51; bytes]);
+        }
         ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_byte_array([self.destinations; 20]))
     }
 

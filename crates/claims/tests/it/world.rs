@@ -76,10 +76,10 @@ impl World {
         (channel_id, ChannelKeys::derive(&OUR_SEED, &channel_id.0))
     }
 
-    /// Everything that could be asked for, from both commitments at once.
+    /// Everything that could be asked for once one of them is confirmed, from both commitments at
+    /// once.
     pub(crate) fn requests(&mut self) -> Vec<ClaimRequest> {
-        let mut requests = vec![self.commitment_request()];
-        requests.extend(self.second_stage_requests());
+        let mut requests = self.second_stage_requests();
         requests.extend(self.delayed_requests());
         requests.extend(self.their_commitment_requests());
         requests
@@ -108,6 +108,7 @@ impl World {
                 remote_signature,
                 remote_funding_pubkey: self.parameters.remote.funding_pubkey,
                 local_funding_pubkey: self.parameters.local.funding_pubkey,
+                format: self.parameters.format,
             },
         }
     }

@@ -152,6 +152,13 @@ impl Broadcaster for Away {
         }
         self.chain.broadcast(transaction)
     }
+
+    fn broadcast_package(&mut self, package: &[bitcoin::Transaction]) -> Result<(), ChainError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(ChainError::new(ChainErrorKind::Retry, "nobody answers"));
+        }
+        self.chain.broadcast_package(package)
+    }
 }
 
 #[test]

@@ -97,7 +97,10 @@ fn output_in(channel: &Channel, owner: Node, number: usize, name: Name) -> Optio
         OutputKind::Htlc { direction, htlc_id, .. } => {
             ((direction, htlc_id) == wanted).then_some(vout)
         }
-        OutputKind::ToLocal | OutputKind::ToRemote | OutputKind::Anchor(_) => None,
+        OutputKind::ToLocal
+        | OutputKind::ToRemote
+        | OutputKind::Anchor(_)
+        | OutputKind::SharedAnchor => None,
     })?;
     Some(OutPoint { txid: built.txid(), vout })
 }

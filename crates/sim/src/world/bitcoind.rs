@@ -166,4 +166,8 @@ impl Broadcaster for Bitcoind {
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
         self.source.broadcast(transaction)
     }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        self.source.broadcast_package(package)
+    }
 }

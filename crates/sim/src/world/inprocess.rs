@@ -77,4 +77,8 @@ impl Broadcaster for InProcess {
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
         self.0.broadcast(transaction)
     }
+
+    fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
+        self.0.broadcast_package(package)
+    }
 }
