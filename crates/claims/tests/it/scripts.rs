@@ -38,7 +38,7 @@ fn a_commitment_without_anchors_is_broadcast_as_it_is() {
 }
 
 #[test]
-fn an_htlc_transaction_that_pays_its_fee_is_broadcast_as_it_is() {
+fn an_htlc_transaction_that_pays_its_fee_is_broadcast_as_it_is_h4() {
     // BOLT 5, H-4.
     let mut world = World::new(CommitmentFormat::StaticRemoteKey, 1, &AMOUNTS);
     for request in world.second_stage_requests() {
@@ -50,7 +50,7 @@ fn an_htlc_transaction_that_pays_its_fee_is_broadcast_as_it_is() {
 }
 
 #[test]
-fn an_htlc_transaction_without_fee_keeps_its_pair_and_gets_a_coin_and_change() {
+fn an_htlc_transaction_without_fee_keeps_its_pair_and_gets_a_coin_and_change_h2() {
     // BOLT 5, H-1 and H-2.
     for format in [CommitmentFormat::AnchorsZeroFeeHtlc, CommitmentFormat::ZeroFee] {
         keeps_its_pair(&mut World::new(format, 1, &AMOUNTS));

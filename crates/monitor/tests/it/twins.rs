@@ -120,7 +120,7 @@ fn one_transaction_may_spend_several_twins() {
 }
 
 #[test]
-fn htlc_transactions_of_ours_may_be_one_transaction() {
+fn htlc_transactions_of_ours_may_be_one_transaction_h3() {
     let (mut channel, _, outputs) = closed(CommitmentFormat::AnchorsZeroFeeHtlc, US);
     // The peer's signature ties each output to the input of the same index.
     let mut batch = channel.claim(US, outputs[1]);
