@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod checklist;
+#[cfg(test)]
 mod consensus;
 #[cfg(test)]
 mod prop;

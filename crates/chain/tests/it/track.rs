@@ -119,7 +119,7 @@ fn a_reorg_may_come_while_we_catch_up() {
 }
 
 #[test]
-fn a_tip_on_a_stale_fork_is_left_again() {
+fn a_tip_on_a_stale_fork_is_left_again_q2() {
     let chain = chain_of(5);
     let stale = chain.lock().tip();
     chain.lock().reorg(2);
