@@ -7,6 +7,7 @@ pub mod commitment;
 pub mod error;
 pub mod format;
 pub mod keys;
+pub mod read;
 pub mod scripts;
 pub mod secrets;
 pub mod signer;
@@ -27,6 +28,7 @@ pub use keys::{
     CommitmentKeys, derive_private_key, derive_public_key, derive_revocation_private_key,
     derive_revocation_public_key,
 };
+pub use read::{ReadCommitment, read_commitment, read_static_outputs};
 pub use scripts::{funding_script, script_pubkey};
 pub use secrets::{SecretStore, generate_from_seed, point_of};
 pub use signer::{ChannelKeys, InMemorySigner, sign_commitment};

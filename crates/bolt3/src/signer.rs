@@ -17,7 +17,7 @@ use lastword_types::{
 use crate::commitment::CommitmentTx;
 use crate::error::Bolt3Error;
 use crate::format::remote_htlc_sighash;
-use crate::keys::private_key;
+use crate::keys::{derive_revocation_private_key, private_key};
 use crate::scripts::funding_script;
 use crate::secrets::{generate_from_seed, point_of};
 use crate::sighash::message;
@@ -148,6 +148,12 @@ impl Channel {
             ),
             SigningKey::Htlc { per_commitment_point } => {
                 (&self.keys.htlc_base, &self.htlc_basepoint, per_commitment_point)
+            }
+            SigningKey::Revocation { per_commitment_secret } => {
+                let secret = SecretKey::from_slice(&per_commitment_secret.0)
+                    .map_err(|_| SignerError::Invalid("the secret is no secret"))?;
+                return derive_revocation_private_key(&self.keys.revocation_base, &secret)
+                    .map_err(|_| SignerError::Invalid("the secret gives no key"));
             }
         };
         private_key(base, basepoint, &point)

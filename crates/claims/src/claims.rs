@@ -3,12 +3,13 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid};
 use lastword_ports::Urgency;
 use lastword_types::{BlockHeight, ChannelId, ClaimRequest};
 
 use crate::error::{ClaimError, ClaimErrorKind};
 use crate::package::{Package, check, urgency};
+use crate::penalty;
 use crate::presigned::{Commitment, SecondStage};
 use crate::purse::{Purse, Wallet};
 use crate::sweep::{self, Failure, Sweep};
@@ -54,6 +55,10 @@ struct Channel {
     requests: BTreeMap<OutPoint, Pending>,
     /// By the lowest output that each claims.
     packages: BTreeMap<OutPoint, Package>,
+    /// Those of them whose requests shared a transaction because there was time.
+    shared: BTreeSet<OutPoint>,
+    /// The fee of the transaction that the claim of an output has to replace.
+    replaced: BTreeMap<OutPoint, Amount>,
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +97,9 @@ impl Claims {
             })
         });
         new.packages = old.packages;
+        new.shared = old.shared;
+        new.replaced = old.replaced;
+        new.replaced.retain(|outpoint, _| new.requests.contains_key(outpoint));
         if !new.requests.is_empty() {
             self.channels.insert(channel_id, new);
         }
@@ -123,6 +131,7 @@ impl Claims {
         let next = tip.plus(1);
         for channel in self.channels.values_mut() {
             channel.drop_torn(next);
+            channel.drop_pressing(next);
         }
         let mut purse = Purse::new(wallet, self.reserved(), self.destination.take());
         let mut errors = Vec::new();
@@ -184,7 +193,7 @@ impl Claims {
         self.channels
             .iter()
             .flat_map(|(channel_id, channel)| {
-                let due = channel.unclaimed(next).filter(|request| !is_sociable(request));
+                let due = channel.unclaimed(next).filter(|request| !is_sociable(request, next));
                 due.map(|request| {
                     let deadline = request.deadline.unwrap_or(BlockHeight(u32::MAX));
                     (deadline, *channel_id, request.outpoint)
@@ -237,6 +246,30 @@ impl Channel {
         });
     }
 
+    /// Drops the shared transactions with a penalty in them that has to go alone from now on.
+    ///
+    /// One of the transactions that take its place has to pay for replacing it. The others are
+    /// relayed after that one: where they are refused before it, they come again at the next call.
+    fn drop_pressing(&mut self, next: BlockHeight) {
+        let (requests, replaced) = (&self.requests, &mut self.replaced);
+        let shared = &mut self.shared;
+        self.packages.retain(|key, package| {
+            let request =
+                |outpoint: &OutPoint| requests.get(outpoint).map(|pending| pending.request.clone());
+            if !shared.contains(key) {
+                return true;
+            }
+            match penalty::successor(package, request, next) {
+                None => true,
+                Some((heir, fee)) => {
+                    replaced.insert(heir, fee);
+                    shared.remove(key);
+                    false
+                }
+            }
+        });
+    }
+
     /// The requests that are due and that no transaction answers.
     fn unclaimed(&self, next: BlockHeight) -> impl Iterator<Item = &ClaimRequest> {
         let claimed: BTreeSet<&OutPoint> =
@@ -256,9 +289,9 @@ impl Channel {
         errors: &mut Vec<ClaimError>,
     ) {
         let Some(pending) = self.requests.get(&outpoint) else { return };
-        match build_alone(&pending.request, purse) {
+        match build_alone(&pending.request, self.replaced.get(&outpoint).copied(), purse) {
             Ok((package, error)) => {
-                self.keep(package);
+                self.keep(package, false);
                 if let Some(kind) = error {
                     self.report(outpoint, kind, errors);
                 }
@@ -275,7 +308,7 @@ impl Channel {
         errors: &mut Vec<ClaimError>,
     ) {
         let requests: Vec<ClaimRequest> =
-            self.unclaimed(next).filter(|request| is_sociable(request)).cloned().collect();
+            self.unclaimed(next).filter(|request| is_sociable(request, next)).cloned().collect();
         let (good, bad): (Vec<_>, Vec<_>) = requests
             .iter()
             .map(|request| (request, check(request)))
@@ -305,8 +338,8 @@ impl Channel {
         errors: &mut Vec<ClaimError>,
     ) {
         while !batch.is_empty() {
-            match sweep::build(&batch, Urgency::Relaxed, purse) {
-                Ok(package) => return self.keep(package),
+            match sweep::build(&batch, Urgency::Relaxed, None, purse) {
+                Ok(package) => return self.keep(package, true),
                 Err(Failure::Signer(index, kind)) => {
                     let refused = batch.remove(index);
                     self.report(refused.request.outpoint, kind, errors);
@@ -322,13 +355,18 @@ impl Channel {
         }
     }
 
-    fn keep(&mut self, package: Package) {
+    fn keep(&mut self, package: Package, is_shared: bool) {
         for outpoint in &package.claimed {
             if let Some(pending) = self.requests.get_mut(outpoint) {
                 pending.is_not_worth = false;
             }
         }
         if let Some(first) = package.claimed.first() {
+            if is_shared {
+                self.shared.insert(*first);
+            } else {
+                self.shared.remove(first);
+            }
             self.packages.insert(*first, package);
         }
     }
@@ -351,6 +389,7 @@ impl Channel {
 /// what it has to do without.
 fn build_alone(
     request: &ClaimRequest,
+    replaced: Option<Amount>,
     purse: &mut Purse<'_, '_>,
 ) -> Result<(Package, Option<ClaimErrorKind>), ClaimErrorKind> {
     check(request)?;
@@ -361,7 +400,8 @@ fn build_alone(
         second_stage.build(request, purse)?
     } else {
         let sweeps: Vec<_> = Sweep::new(request).into_iter().collect();
-        sweep::build(&sweeps, urgency(request), purse).map_err(|failure| match failure {
+        let urgency = urgency(request);
+        sweep::build(&sweeps, urgency, replaced, purse).map_err(|failure| match failure {
             Failure::Signer(_, kind) => kind,
             Failure::NotWorthItsFee(fee) => {
                 ClaimErrorKind::NotWorthItsFee { amount: request.amount, fee }
@@ -375,8 +415,9 @@ fn is_due(requests: &BTreeMap<OutPoint, Pending>, outpoint: &OutPoint, next: Blo
     requests.get(outpoint).is_some_and(|pending| pending.request.earliest_height <= next)
 }
 
-fn is_sociable(request: &ClaimRequest) -> bool {
-    Sweep::new(request).is_some_and(|sweep| sweep.is_sociable())
+fn is_sociable(request: &ClaimRequest, next: BlockHeight) -> bool {
+    penalty::is_unhurried(request, next)
+        || Sweep::new(request).is_some_and(|sweep| sweep.is_sociable())
 }
 
 fn is_anchor(request: &ClaimRequest) -> bool {

@@ -103,9 +103,10 @@ pub(crate) fn urgency(request: &ClaimRequest) -> Urgency {
     match &request.kind {
         ClaimKind::Commitment { .. } | ClaimKind::SecondStage { .. } => Urgency::Contended,
         ClaimKind::Sweep { witness, .. } => match witness {
-            SweepWitness::HtlcPreimage { .. } | SweepWitness::HtlcTimeout { .. } => {
-                Urgency::Contended
-            }
+            SweepWitness::HtlcPreimage { .. }
+            | SweepWitness::HtlcTimeout { .. }
+            | SweepWitness::Revocation { .. }
+            | SweepWitness::HtlcRevocation { .. } => Urgency::Contended,
             SweepWitness::Anchor => Urgency::Relaxed,
             SweepWitness::Delayed { .. }
             | SweepWitness::PaymentKeyHash { .. }

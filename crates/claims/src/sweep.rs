@@ -7,8 +7,8 @@ use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, Sequence, Transaction, TxIn, TxOut, Witness};
 use lastword_bolt3::{
-    anchor_witness, delayed_witness, htlc_preimage_witness, htlc_timeout_witness,
-    payment_key_hash_witness, payment_key_witness,
+    anchor_witness, delayed_witness, htlc_preimage_witness, htlc_revocation_witness,
+    htlc_timeout_witness, payment_key_hash_witness, payment_key_witness, revocation_witness,
 };
 use lastword_ports::Urgency;
 use lastword_types::{
@@ -83,6 +83,10 @@ impl<'a> Sweep<'a> {
             | SweepWitness::HtlcTimeout { per_commitment_point } => {
                 SigningKey::Htlc { per_commitment_point }
             }
+            SweepWitness::Revocation { per_commitment_secret }
+            | SweepWitness::HtlcRevocation { per_commitment_secret, .. } => {
+                SigningKey::Revocation { per_commitment_secret }
+            }
         }
     }
 
@@ -99,6 +103,10 @@ impl<'a> Sweep<'a> {
                 htlc_preimage_witness(signature, preimage, script)
             }
             SweepWitness::HtlcTimeout { .. } => htlc_timeout_witness(signature, script),
+            SweepWitness::Revocation { .. } => revocation_witness(signature, script),
+            SweepWitness::HtlcRevocation { revocation_pubkey, .. } => {
+                htlc_revocation_witness(signature, revocation_pubkey, script)
+            }
         }
     }
 }
@@ -130,10 +138,11 @@ pub(crate) enum Failure {
 }
 
 /// Builds and signs one transaction for `sweeps`, of which there is at least one, all with the same
-/// lock time.
+/// lock time, that pays `replaced` more than its own relay costs if it replaces another.
 pub(crate) fn build(
     sweeps: &[Sweep<'_>],
     urgency: Urgency,
+    replaced: Option<Amount>,
     purse: &mut Purse<'_, '_>,
 ) -> Result<Package, Failure> {
     let mut transaction = Transaction {
@@ -145,6 +154,10 @@ pub(crate) fn build(
     // A request holds at most 21 million coins and a transaction a hundred requests: it fits.
     let total: Amount = sweeps.iter().map(|sweep| sweep.request.amount).sum();
     let fee = fee_of(&transaction, purse.rate(urgency));
+    let fee = replaced.map_or(fee, |replaced| {
+        let relay = fee_of(&transaction, FeeRatePerKw::FLOOR);
+        fee.max(replaced.checked_add(relay).unwrap_or(Amount::MAX))
+    });
     let dust = transaction.output[0].script_pubkey.minimal_non_dust();
     match total.checked_sub(fee) {
         Some(value) if value >= dust && value > Amount::ZERO => {

@@ -1,9 +1,9 @@
 //! [`BlockDraft`]: what one block changes, worked out without changing anything; and how it goes.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{OutPoint, Transaction, Txid};
-use lastword_types::{BlockRef, FundingSpend, MonitorState, OutputSpend, OutputSpendKind, Side};
+use lastword_types::{BlockRef, FundingSpend, MonitorState, OutputSpend, OutputSpendKind};
 
 use crate::closing::{Closing, recognise};
 use crate::error::MonitorError;
@@ -19,6 +19,8 @@ pub(crate) struct BlockDraft {
     pub(crate) funding: Option<Funding>,
     /// Spends of outputs that came from it.
     pub(crate) spends: BTreeMap<OutPoint, OutputSpend>,
+    /// Outputs of HTLC transactions among them that we may take.
+    second_stages: BTreeSet<OutPoint>,
 }
 
 /// The spend of the funding output, recognised.
@@ -29,11 +31,11 @@ pub(crate) struct Funding {
 }
 
 /// One input of a transaction in the block.
-struct Input<'a> {
-    index: usize,
-    spends: OutPoint,
-    transaction: &'a Transaction,
-    txid: Txid,
+pub(crate) struct Input<'a> {
+    pub(crate) index: usize,
+    pub(crate) spends: OutPoint,
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) txid: Txid,
 }
 
 impl BlockDraft {
@@ -50,7 +52,8 @@ impl BlockDraft {
         if let Some(known) = known_at(state, block) {
             return Err(MonitorError::BlockDoesNotConnect { block, known });
         }
-        let mut draft = Self { block, funding: None, spends: BTreeMap::new() };
+        let (spends, second_stages) = (BTreeMap::new(), BTreeSet::new());
+        let mut draft = Self { block, funding: None, spends, second_stages };
         for transaction in transactions {
             if draft.may_concern(state, index, transaction) {
                 draft.transaction(state, index, transaction)?;
@@ -95,7 +98,7 @@ impl BlockDraft {
             if input.spends == state.parameters.funding_outpoint {
                 self.funding_spend(state, index, &input)?;
             } else if let Some(kind) = self.classify(state, index, &input) {
-                self.output_spend(state, &input, kind)?;
+                self.output_spend(state, index, &input, kind)?;
             }
         }
         Ok(())
@@ -113,7 +116,7 @@ impl BlockDraft {
                 known.block == self.block && known.transaction.compute_txid() == input.txid;
             return if is_same { Ok(()) } else { Err(spent_twice(input, known.block)) };
         }
-        let (close, closing) = recognise(state, &index.standing, input.transaction);
+        let (close, closing) = recognise(state, &index.standing, &index.secrets, input.transaction);
         let transaction = input.transaction.clone();
         let spend = FundingSpend { transaction, block: self.block, close };
         self.funding = Some(Funding { spend, closing });
@@ -126,17 +129,19 @@ impl BlockDraft {
         index: &Index,
         input: &Input<'_>,
     ) -> Option<OutputSpendKind> {
-        if self.is_second_stage(index, input.spends) {
-            return Some(OutputSpendKind::Swept { owner: Side::Local });
-        }
         let closing = self.closing(index)?;
+        if self.is_second_stage(index, input.spends) {
+            let witness = &input.transaction.input.get(input.index)?.witness;
+            return Some(OutputSpendKind::Swept { owner: outputs::taker(closing, witness) });
+        }
         let output = closing.output(input.spends)?;
-        outputs::classify(state, closing, output, (input.index, input.transaction))
+        outputs::classify(state, closing, output, input)
     }
 
     fn output_spend(
         &mut self,
         state: &MonitorState,
+        index: &Index,
         input: &Input<'_>,
         kind: OutputSpendKind,
     ) -> Result<(), MonitorError> {
@@ -146,6 +151,8 @@ impl BlockDraft {
             return if is_same { Ok(()) } else { Err(spent_twice(input, known.block)) };
         }
         let spend = OutputSpend { txid: input.txid, block: self.block, kind };
+        let is_revoked = self.closing(index).is_some_and(|closing| closing.revoked().is_some());
+        self.second_stages.extend(second_stage(&spend, is_revoked));
         self.spends.insert(input.spends, spend);
         Ok(())
     }
@@ -157,8 +164,7 @@ impl BlockDraft {
     }
 
     fn is_second_stage(&self, index: &Index, outpoint: OutPoint) -> bool {
-        index.second_stages.contains(&outpoint)
-            || self.spends.values().any(|spend| second_stage(spend) == Some(outpoint))
+        index.second_stages.contains(&outpoint) || self.second_stages.contains(&outpoint)
     }
 }
 

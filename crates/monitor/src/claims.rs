@@ -2,21 +2,23 @@
 
 use alloc::vec::Vec;
 
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf};
 use lastword_bolt3::{CommitmentOutput, FormatRules, OutputKind, funding_script, rules};
 use lastword_types::{
     ANTI_REORG_DELAY, BlockHeight, ChannelParameters, ClaimKind, ClaimRequest, HtlcDirection,
-    HtlcState, MonitorState, PaymentPreimage, RemovalReason, Side, SignedCommitment, SweepWitness,
-    UnsignedCommitment,
+    HtlcState, MonitorState, OutputSpend, PaymentPreimage, RemovalReason, Side, SignedCommitment,
+    SweepWitness, UnsignedCommitment,
 };
 
 use crate::closing::{self, Closing};
 use crate::index::{self, Index};
+use crate::revoked;
 
 /// Says whether there is any request; builds none.
 pub(crate) fn any(state: &MonitorState, index: &Index) -> bool {
     match (&state.funding_spend, &index.closing) {
-        (None, _) => state.fail_channel,
+        (None, _) => may_broadcast(state),
         (Some(_), None) => false,
         (Some(spend), Some(closing)) => {
             let claims = Claims::new(state, closing, spend.block.height);
@@ -28,7 +30,7 @@ pub(crate) fn any(state: &MonitorState, index: &Index) -> bool {
 /// Returns every request, by outpoint.
 pub(crate) fn of(state: &MonitorState, index: &Index) -> Vec<ClaimRequest> {
     let mut requests: Vec<_> = match (&state.funding_spend, &index.closing) {
-        (None, _) if state.fail_channel => commitment(state, index).into_iter().collect(),
+        (None, _) if may_broadcast(state) => commitment(state, index).into_iter().collect(),
         (Some(spend), Some(closing)) => {
             let claims = Claims::new(state, closing, spend.block.height);
             claims.wanted().filter_map(|wanted| claims.request(&wanted)).collect()
@@ -37,6 +39,14 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Vec<ClaimRequest> {
     };
     requests.sort_by_key(|request| request.outpoint);
     requests
+}
+
+/// Says whether our newest commitment is to be broadcast: never if the peer is ahead of us, because
+/// it may then have the secret of what we think is newest.
+///
+/// Source: BOLT 5, "Failing a Channel"; BOLT 2, "Message Retransmission".
+fn may_broadcast(state: &MonitorState) -> bool {
+    state.fail_channel && !state.data_loss
 }
 
 /// Our newest commitment, which is to be broadcast until a spend of the funding output is confirmed.
@@ -58,7 +68,7 @@ fn commitment(state: &MonitorState, index: &Index) -> Option<ClaimRequest> {
         // What we received can be taken back from its expiry on, so this has to be in before.
         deadline,
         kind: ClaimKind::Commitment {
-            transaction: closing.built.transaction,
+            transaction: closing.built()?.transaction.clone(),
             remote_signature: *signature,
             remote_funding_pubkey: remote.funding_pubkey,
             local_funding_pubkey: local.funding_pubkey,
@@ -103,16 +113,26 @@ enum Wanted<'s> {
     First(OutPoint, &'s CommitmentOutput, How),
     /// The output of our HTLC transaction, confirmed at a height, that spent `vout`.
     Second(OutPoint, BlockHeight, u32),
+    /// The output of the peer's HTLC transaction that spent a revoked commitment.
+    Stolen(OutPoint, &'s OutputSpend),
 }
 
 /// How an output of the commitment is to be claimed.
 #[derive(Clone, Copy)]
-enum How {
+pub(crate) enum How {
     Delayed,
     ToRemote,
     Anchor,
     Timeout(BlockHeight),
-    Preimage { preimage: PaymentPreimage, expiry: BlockHeight, is_bound: bool },
+    Preimage {
+        preimage: PaymentPreimage,
+        expiry: BlockHeight,
+        is_bound: bool,
+    },
+    /// With the revocation key, before somebody else can take it.
+    Penalty {
+        deadline: BlockHeight,
+    },
 }
 
 impl How {
@@ -120,6 +140,7 @@ impl How {
     fn deadline(self) -> Option<BlockHeight> {
         match self {
             Self::Preimage { expiry, .. } => Some(expiry),
+            Self::Penalty { deadline } => Some(deadline),
             Self::Delayed | Self::ToRemote | Self::Anchor | Self::Timeout(_) => None,
         }
     }
@@ -136,13 +157,21 @@ impl<'s> Claims<'s> {
         closing.outputs().filter_map(move |(outpoint, output)| {
             match state.output_spends.get(&outpoint) {
                 None => {
-                    let how = how(state, closing, output)?;
+                    let how = match closing.revoked() {
+                        None => how(state, closing, output)?,
+                        Some(_) => revoked::how(state, self.confirmed, output)?,
+                    };
                     Some(Wanted::First(outpoint, output, how))
                 }
                 Some(spend) => {
-                    let second = index::second_stage(spend)?;
+                    let is_revoked = closing.revoked().is_some();
+                    let second = index::second_stage(spend, is_revoked)?;
                     let is_unspent = !state.output_spends.contains_key(&second);
-                    is_unspent.then_some(Wanted::Second(second, spend.block.height, outpoint.vout))
+                    is_unspent.then_some(if is_revoked {
+                        Wanted::Stolen(second, spend)
+                    } else {
+                        Wanted::Second(second, spend.block.height, outpoint.vout)
+                    })
                 }
             }
         })
@@ -152,6 +181,9 @@ impl<'s> Claims<'s> {
         match wanted {
             Wanted::First(outpoint, output, how) => self.first(*outpoint, output, *how),
             Wanted::Second(outpoint, confirmed, vout) => self.second(*outpoint, *confirmed, *vout),
+            Wanted::Stolen(outpoint, spend) => {
+                revoked::second_stage(self.state, self.closing, *outpoint, spend)
+            }
         }
     }
 
@@ -162,13 +194,16 @@ impl<'s> Claims<'s> {
         how: How,
     ) -> Option<ClaimRequest> {
         let csv_blocks = self.rules.csv_blocks;
-        let per_commitment_point = self.closing.built.keys.per_commitment_point;
         let is_ours = self.closing.owner == Side::Local;
         let anytime = BlockHeight(0);
         let (kind, csv_blocks, not_before) = match how {
             How::Delayed => {
                 let delay = self.state.parameters.local.to_self_delay.0;
+                let per_commitment_point = self.point()?;
                 (sweep(SweepWitness::Delayed { per_commitment_point }, delay), delay, anytime)
+            }
+            How::Penalty { .. } => {
+                (sweep(self.closing.revoked()?.witness(output.kind), 0), 0, anytime)
             }
             How::ToRemote => (sweep(self.to_remote(output), csv_blocks), csv_blocks, anytime),
             How::Anchor => (sweep(SweepWitness::Anchor, 0), 0, anytime),
@@ -176,6 +211,7 @@ impl<'s> Claims<'s> {
                 (self.second_stage(outpoint, output, None)?, csv_blocks, expiry.plus(1))
             }
             How::Timeout(expiry) => {
+                let per_commitment_point = self.point()?;
                 let witness = SweepWitness::HtlcTimeout { per_commitment_point };
                 let kind = ClaimKind::Sweep { witness, csv_blocks, lock_time: expiry };
                 (kind, csv_blocks, expiry.plus(1))
@@ -184,6 +220,7 @@ impl<'s> Claims<'s> {
                 let kind = if is_ours {
                     self.second_stage(outpoint, output, Some(preimage))?
                 } else {
+                    let per_commitment_point = self.point()?;
                     let witness = SweepWitness::HtlcPreimage { preimage, per_commitment_point };
                     sweep(witness, csv_blocks)
                 };
@@ -216,7 +253,8 @@ impl<'s> Claims<'s> {
         let OutputKind::Htlc { signature_index, .. } = output.kind else { return None };
         let signed = closing::signed(self.state, self.closing.number)?;
         let remote_signature = *signed.htlc_signatures.get(signature_index)?;
-        let transaction = self.closing.built.htlc_transaction(outpoint.vout).ok()?.transaction;
+        let built = self.closing.built()?;
+        let transaction = built.htlc_transaction(outpoint.vout).ok()?.transaction;
         let UnsignedCommitment { per_commitment_point, .. } = signed.commitment;
         Some(ClaimKind::SecondStage {
             transaction,
@@ -235,11 +273,11 @@ impl<'s> Claims<'s> {
         confirmed: BlockHeight,
         vout: u32,
     ) -> Option<ClaimRequest> {
-        let htlc = self.closing.built.htlc_transaction(vout).ok()?;
+        let htlc = self.closing.built()?.htlc_transaction(vout).ok()?;
         let amount = htlc.transaction.output.first()?.value;
         let script: ScriptBuf = htlc.output_script;
         let csv_blocks = self.state.parameters.local.to_self_delay.0;
-        let per_commitment_point = self.closing.built.keys.per_commitment_point;
+        let per_commitment_point = self.point()?;
         Some(ClaimRequest {
             channel_id: self.state.parameters.channel_id,
             outpoint,
@@ -249,6 +287,11 @@ impl<'s> Claims<'s> {
             deadline: None,
             kind: sweep(SweepWitness::Delayed { per_commitment_point }, csv_blocks),
         })
+    }
+
+    /// The point of the commitment, if it is one that may stand.
+    fn point(&self) -> Option<PublicKey> {
+        self.closing.built().map(|built| built.keys.per_commitment_point)
     }
 
     fn to_remote(&self, output: &CommitmentOutput) -> SweepWitness {
@@ -288,6 +331,6 @@ fn how(state: &MonitorState, closing: &Closing, output: &CommitmentOutput) -> Op
 }
 
 /// A transaction of our own without a lock time.
-fn sweep(witness: SweepWitness, csv_blocks: u16) -> ClaimKind {
+pub(crate) fn sweep(witness: SweepWitness, csv_blocks: u16) -> ClaimKind {
     ClaimKind::Sweep { witness, csv_blocks, lock_time: BlockHeight(0) }
 }

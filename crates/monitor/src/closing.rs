@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, Transaction, Txid};
 use lastword_bolt3::{
-    Bolt3Error, CommitmentInput, CommitmentOutput, CommitmentTx, OutputKind, build_commitment,
-    commitment_number,
+    Bolt3Error, CommitmentInput, CommitmentOutput, CommitmentTx, OutputKind, SecretStore,
+    build_commitment, commitment_number,
 };
 use lastword_types::{
     Close, CommitmentNumber, Htlc, MonitorState, Side, SignedCommitment, UnsignedCommitment,
@@ -14,8 +14,9 @@ use lastword_types::{
 
 use crate::error::MonitorError;
 use crate::marks::{HtlcRef, spell};
+use crate::revoked::{self, Revoked};
 
-/// A confirmed commitment transaction that was not revoked, built again from the state.
+/// A confirmed commitment transaction, with the meaning of its outputs.
 #[derive(Debug, Clone)]
 pub(crate) struct Closing {
     /// Whose commitment it is.
@@ -24,10 +25,21 @@ pub(crate) struct Closing {
     pub(crate) number: CommitmentNumber,
     /// Its name.
     pub(crate) txid: Txid,
-    /// The transaction with the meaning of each output.
-    pub(crate) built: CommitmentTx,
+    /// What is known of it.
+    pub(crate) body: Body,
     /// Where its HTLC outputs are. A trimmed HTLC has none.
     htlcs: BTreeMap<HtlcRef, u32>,
+}
+
+/// How much is known of a confirmed commitment transaction.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// It may stand: the state holds it, and it was built again.
+    Standing(CommitmentTx),
+    /// The peer had revoked it: its outputs were recognised by their scripts.
+    Revoked(Revoked),
+    /// It is newer than all we know: only what is the same in every commitment was recognised.
+    Future(Vec<Option<CommitmentOutput>>),
 }
 
 impl Closing {
@@ -45,28 +57,43 @@ impl Closing {
             commitment,
             htlcs: &htlcs,
         })?;
-        let places =
-            built.outputs.iter().zip(0u32..).filter_map(|(output, vout)| match output.kind {
-                OutputKind::Htlc { direction, htlc_id, .. } => Some(((direction, htlc_id), vout)),
-                OutputKind::ToLocal
-                | OutputKind::ToRemote
-                | OutputKind::Anchor(_)
-                | OutputKind::SharedAnchor => None,
-            });
-        let htlcs = places.collect();
-        Ok(Self { owner, number: commitment.number, txid: built.txid(), built, htlcs })
+        let txid = built.txid();
+        Ok(Self::new(owner, commitment.number, txid, Body::Standing(built)))
+    }
+
+    /// Puts together what is known of a commitment transaction.
+    pub(crate) fn new(owner: Side, number: CommitmentNumber, txid: Txid, body: Body) -> Self {
+        let mut closing = Self { owner, number, txid, body, htlcs: BTreeMap::new() };
+        let places = closing.outputs().filter_map(|(outpoint, output)| match output.kind {
+            OutputKind::Htlc { direction, htlc_id, .. } => {
+                Some(((direction, htlc_id), outpoint.vout))
+            }
+            OutputKind::ToLocal
+            | OutputKind::ToRemote
+            | OutputKind::Anchor(_)
+            | OutputKind::SharedAnchor => None,
+        });
+        closing.htlcs = places.collect();
+        closing
     }
 
     /// Builds the commitment that a state says spent the funding output, if it says so.
     pub(crate) fn of_state(
         state: &MonitorState,
         standing: &BTreeSet<HtlcRef>,
+        secrets: &SecretStore,
     ) -> Result<Option<Self>, MonitorError> {
         let Some(spend) = &state.funding_spend else { return Ok(None) };
         let (owner, number) = match spend.close {
             Close::LocalUnilateral { number } => (Side::Local, number),
             Close::RemoteUnilateral { number } => (Side::Remote, number),
-            Close::Mutual | Close::Revoked { .. } | Close::Unknown => return Ok(None),
+            Close::Revoked { number } => {
+                return revoked::closing(state, secrets, number, &spend.transaction).map(Some);
+            }
+            Close::Future { number } => {
+                return Ok(Some(revoked::future(state, number, &spend.transaction)));
+            }
+            Close::Mutual | Close::Unknown => return Ok(None),
         };
         let commitment = known(state)
             .into_iter()
@@ -87,13 +114,42 @@ impl Closing {
     /// Returns what an outpoint is, if it is one of this transaction's outputs.
     pub(crate) fn output(&self, outpoint: OutPoint) -> Option<&CommitmentOutput> {
         let index = usize::try_from(outpoint.vout).ok()?;
-        if outpoint.txid == self.txid { self.built.outputs.get(index) } else { None }
+        if outpoint.txid != self.txid {
+            return None;
+        }
+        match &self.body {
+            Body::Standing(built) => built.outputs.get(index),
+            Body::Revoked(revoked) => revoked.read.outputs.get(index)?.as_ref(),
+            Body::Future(outputs) => outputs.get(index)?.as_ref(),
+        }
     }
 
     /// Visits its outputs.
     pub(crate) fn outputs(&self) -> impl Iterator<Item = (OutPoint, &CommitmentOutput)> {
+        let (built, read) = match &self.body {
+            Body::Standing(built) => (&built.outputs[..], &[][..]),
+            Body::Revoked(revoked) => (&[][..], &revoked.read.outputs[..]),
+            Body::Future(outputs) => (&[][..], &outputs[..]),
+        };
         let outpoints = (0u32..).map(|vout| OutPoint { txid: self.txid, vout });
-        outpoints.zip(&self.built.outputs)
+        let outputs = built.iter().map(Some).chain(read.iter().map(Option::as_ref));
+        outpoints.zip(outputs).filter_map(|(outpoint, output)| Some((outpoint, output?)))
+    }
+
+    /// The transaction, if it is one that may stand.
+    pub(crate) fn built(&self) -> Option<&CommitmentTx> {
+        match &self.body {
+            Body::Standing(built) => Some(built),
+            Body::Revoked(_) | Body::Future(_) => None,
+        }
+    }
+
+    /// What is known of it, if the peer had revoked it.
+    pub(crate) fn revoked(&self) -> Option<&Revoked> {
+        match &self.body {
+            Body::Revoked(revoked) => Some(revoked),
+            Body::Standing(_) | Body::Future(_) => None,
+        }
     }
 }
 
@@ -127,6 +183,7 @@ pub(crate) fn htlcs_in<'s>(
 pub(crate) fn recognise(
     state: &MonitorState,
     standing: &BTreeSet<HtlcRef>,
+    secrets: &SecretStore,
     transaction: &Transaction,
 ) -> (Close, Option<Closing>) {
     let txid = transaction.compute_txid();
@@ -150,9 +207,7 @@ pub(crate) fn recognise(
             return (close, Some(closing));
         }
     }
-    let oldest_valid = state.remote_previous.as_ref().unwrap_or(&state.remote).number;
-    let close = if number < oldest_valid { Close::Revoked { number } } else { Close::Unknown };
-    (close, None)
+    revoked::recognise(state, secrets, number, transaction)
 }
 
 /// The commitments that the state holds.

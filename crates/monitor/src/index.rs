@@ -52,7 +52,7 @@ pub(crate) struct Index {
     pub(crate) violated: BTreeSet<HtlcRef>,
     /// The commitment transaction that spends the funding output, built again.
     pub(crate) closing: Option<Closing>,
-    /// Outputs of our HTLC transactions.
+    /// Outputs of HTLC transactions that we may take.
     pub(crate) second_stages: BTreeSet<OutPoint>,
     /// The peer's secrets.
     pub(crate) secrets: SecretStore,
@@ -79,7 +79,7 @@ impl Index {
             index.count(state, *key, htlc)?;
             index.place(state, *key, htlc);
         }
-        index.closing = Closing::of_state(state, &index.standing)?;
+        index.closing = Closing::of_state(state, &index.standing, &index.secrets)?;
         for (key, htlc) in &state.htlcs {
             index.judge(state, *key, htlc);
         }
@@ -140,18 +140,24 @@ impl Index {
         set(&mut self.violated, key, htlc.late_preimage.is_some());
     }
 
-    /// Reads again which outputs of HTLC transactions are ours.
+    /// Reads again which outputs of HTLC transactions we may take.
     pub(crate) fn reread_spends(&mut self, state: &MonitorState) {
-        self.second_stages = state.output_spends.values().filter_map(second_stage).collect();
+        let is_revoked = self.closing.as_ref().is_some_and(|closing| closing.revoked().is_some());
+        let spends = state.output_spends.values();
+        self.second_stages = spends.filter_map(|spend| second_stage(spend, is_revoked)).collect();
     }
 }
 
-/// Returns the output of our HTLC transaction, if the spend is one.
-pub(crate) fn second_stage(spend: &OutputSpend) -> Option<OutPoint> {
+/// Returns the output of the HTLC transaction that made a spend, if we may take it: the transaction
+/// is ours, or the commitment was revoked.
+pub(crate) fn second_stage(spend: &OutputSpend, is_revoked: bool) -> Option<OutPoint> {
     match spend.kind {
         OutputSpendKind::HtlcPreimage { second_stage, .. }
         | OutputSpendKind::HtlcTimeout { second_stage, .. } => second_stage,
-        OutputSpendKind::HtlcOther { .. } | OutputSpendKind::Swept { .. } => None,
+        OutputSpendKind::PeerHtlcTransaction { output, .. } => is_revoked.then_some(output),
+        OutputSpendKind::HtlcOther { .. }
+        | OutputSpendKind::Swept { .. }
+        | OutputSpendKind::HtlcPenalty { .. } => None,
     }
 }
 

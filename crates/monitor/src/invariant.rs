@@ -61,11 +61,14 @@ pub(crate) fn check_index(state: &MonitorState, index: &Index) -> Result<(), Mon
         [&index.open, &index.standing, &index.leaving, &index.violated].into_iter().all(is_known),
         "an HTLC is listed that does not exist",
     )?;
-    let may_stand = state.funding_spend.as_ref().is_some_and(|spend| match spend.close {
-        Close::LocalUnilateral { .. } | Close::RemoteUnilateral { .. } => true,
-        Close::Mutual | Close::Revoked { .. } | Close::Unknown => false,
+    let is_commitment = state.funding_spend.as_ref().is_some_and(|spend| match spend.close {
+        Close::LocalUnilateral { .. }
+        | Close::RemoteUnilateral { .. }
+        | Close::Revoked { .. }
+        | Close::Future { .. } => true,
+        Close::Mutual | Close::Unknown => false,
     });
-    ensure(index.closing.is_some() == may_stand, "the confirmed commitment is not at hand")
+    ensure(index.closing.is_some() == is_commitment, "the confirmed commitment is not at hand")
 }
 
 fn check_commitments(state: &MonitorState) -> Result<(), MonitorError> {
@@ -149,6 +152,8 @@ fn check_spends(state: &MonitorState) -> Result<(), MonitorError> {
         .iter()
         .any(|input| input.previous_output == state.parameters.funding_outpoint);
     ensure(spends_funding, "the spend of the funding output does not spend it")?;
+    let is_future = matches!(funding.close, Close::Future { .. });
+    ensure(!is_future || state.data_loss, "the peer is ahead of us and we do not know it")?;
     let span = funding.block.height..=state.best.height;
     ensure(
         !span.is_empty() && state.output_spends.values().all(|it| span.contains(&it.block.height)),

@@ -15,6 +15,7 @@ mod machine;
 mod marks;
 mod outputs;
 mod release;
+mod revoked;
 mod update;
 mod verdict;
 

@@ -15,8 +15,9 @@ use crate::closing;
 use crate::error::MonitorError;
 use crate::index::{self, Index};
 use crate::invariant;
-use crate::marks::{HtlcRef, Marks, spell};
+use crate::marks::{HtlcRef, Marks};
 use crate::release;
+use crate::revoked;
 use crate::update::{self, UpdateDraft};
 use crate::{card, claims, verdict};
 
@@ -98,6 +99,7 @@ impl Monitor {
             preimages: BTreeMap::new(),
             closing_txids: BTreeSet::new(),
             fail_channel: false,
+            data_loss: false,
             best: birth,
             funding_spend: None,
             output_spends: BTreeMap::new(),
@@ -197,7 +199,7 @@ impl Monitor {
     pub fn alarms(&self) -> Vec<Alarm> {
         let violated = self.index.violated.iter();
         let violated = violated.map(|key| Alarm::FinalityViolated { htlc: self.key(*key) });
-        self.closing_alarm().into_iter().chain(violated).collect()
+        self.closing_alarm().into_iter().chain(self.loss_alarm()).chain(violated).collect()
     }
 
     /// Returns what became of an HTLC, or `None` if it is not known.
@@ -220,10 +222,7 @@ impl Monitor {
         if is_kept {
             return closing::htlcs_in(state, &self.index.standing, owner, number);
         }
-        let all = state.htlcs.values();
-        all.filter(|htlc| spell(htlc, owner).is_some_and(|spell| spell.holds(number)))
-            .map(|htlc| &htlc.htlc)
-            .collect()
+        revoked::htlcs_in(state, owner, number)
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -271,14 +270,19 @@ impl Monitor {
         if revoked.is_some() {
             before.append(&mut self.verdicts(&self.index.open));
         }
+        let had_loss = self.state.data_loss;
         self.write_update(update_id, draft);
         if let (Some(number), Some(spend)) = (revoked, &mut self.state.funding_spend) {
             spend.close = Close::Revoked { number };
-            self.index.closing = None;
+            self.index.closing = revoked::reread(&self.state, &self.index, number);
+            self.index.reread_spends(&self.state);
         }
         let mut effects = self.settle(before);
         if revoked.is_some() {
             effects.extend(self.closing_alarm().map(Effect::Alarm));
+        }
+        if !had_loss {
+            effects.extend(self.loss_alarm().map(Effect::Alarm));
         }
         if self.is_closed() {
             effects.push(Effect::ClaimsChanged);
@@ -294,7 +298,8 @@ impl Monitor {
             Close::Mutual
             | Close::LocalUnilateral { .. }
             | Close::Revoked { .. }
-            | Close::Unknown => None,
+            | Close::Unknown
+            | Close::Future { .. } => None,
         }
     }
 
@@ -328,6 +333,7 @@ impl Monitor {
         state.preimages.extend(draft.preimages);
         state.closing_txids.extend(draft.closing_txids);
         state.fail_channel |= draft.fail_channel;
+        state.data_loss |= draft.data_loss;
         self.index.local = draft.local_held;
         self.index.remote = draft.remote_held;
     }
@@ -345,11 +351,13 @@ impl Monitor {
         let shown: Vec<_> = draft.spends.values().filter_map(shown).collect();
         let keys = shown.iter().map(|(key, ..)| key);
         let before = self.verdicts(self.index.open.iter().chain(keys));
-        let BlockDraft { block, funding, spends } = draft;
+        let BlockDraft { block, funding, spends, .. } = draft;
         let has_closed = funding.is_some();
         let has_facts = has_closed || !spends.is_empty();
+        let had_loss = self.state.data_loss;
 
         if let Some(funding) = funding {
+            self.state.data_loss |= matches!(funding.spend.close, Close::Future { .. });
             self.state.funding_spend = Some(funding.spend);
             self.index.closing = funding.closing;
         }
@@ -369,6 +377,9 @@ impl Monitor {
         let mut effects = self.settle(before);
         if has_closed {
             effects.extend(self.closing_alarm().map(Effect::Alarm));
+        }
+        if !had_loss {
+            effects.extend(self.loss_alarm().map(Effect::Alarm));
         }
         if has_facts {
             effects.push(Effect::ClaimsChanged);
@@ -432,8 +443,16 @@ impl Monitor {
             Close::Revoked { number } => {
                 Some(Alarm::RevokedCommitment { channel_id, txid: txid(), number })
             }
+            Close::Future { number } => {
+                Some(Alarm::FutureCommitment { channel_id, txid: txid(), number })
+            }
             Close::Mutual | Close::LocalUnilateral { .. } | Close::RemoteUnilateral { .. } => None,
         }
+    }
+
+    fn loss_alarm(&self) -> Option<Alarm> {
+        let channel_id = self.state.parameters.channel_id;
+        self.state.data_loss.then_some(Alarm::DataLoss { channel_id })
     }
 
     fn is_closed(&self) -> bool {
@@ -450,11 +469,17 @@ fn shown(
     spend: &lastword_types::OutputSpend,
 ) -> Option<(HtlcRef, lastword_types::PaymentPreimage, FulfilledHow)> {
     match spend.kind {
-        OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. } => {
-            Some(((direction, htlc_id), preimage, FulfilledHow::Chain { txid: spend.txid }))
-        }
-        OutputSpendKind::HtlcTimeout { .. }
+        OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. }
+        | OutputSpendKind::PeerHtlcTransaction {
+            direction,
+            htlc_id,
+            preimage: Some(preimage),
+            ..
+        } => Some(((direction, htlc_id), preimage, FulfilledHow::Chain { txid: spend.txid })),
+        OutputSpendKind::PeerHtlcTransaction { preimage: None, .. }
+        | OutputSpendKind::HtlcTimeout { .. }
         | OutputSpendKind::HtlcOther { .. }
-        | OutputSpendKind::Swept { .. } => None,
+        | OutputSpendKind::Swept { .. }
+        | OutputSpendKind::HtlcPenalty { .. } => None,
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct UpdateDraft<'r> {
     pub(crate) closing_txids: BTreeSet<Txid>,
     /// Whether we fail the channel.
     pub(crate) fail_channel: bool,
+    /// Whether we lost data.
+    pub(crate) data_loss: bool,
     /// What our newest commitment will hold.
     pub(crate) local_held: Held,
     /// What the peer's newest commitment will hold.
@@ -75,6 +77,7 @@ impl<'r> UpdateDraft<'r> {
             preimages: BTreeMap::new(),
             closing_txids: BTreeSet::new(),
             fail_channel: false,
+            data_loss: false,
             local_held: index.local,
             remote_held: index.remote,
         };
@@ -113,6 +116,10 @@ impl<'r> UpdateDraft<'r> {
             }
             UpdateStep::FailChannel => {
                 self.fail_channel = true;
+                Ok(())
+            }
+            UpdateStep::DataLoss => {
+                self.data_loss = true;
                 Ok(())
             }
         }

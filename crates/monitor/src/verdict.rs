@@ -7,11 +7,15 @@
 //!       removed as failed, nobody can confirm a commitment with it ─► Failed
 //!       removed as failed, somebody still can                      ─► Failing until Revoked
 //!       not removed                                                ─► Live
-//!   funding spent by a commitment that may stand, or by a closing transaction
+//!   funding spent by a commitment of ours or the peer's, or by a closing transaction
 //!       no output for it                  ─► Failing until Depth(spend of the funding) ─► Failed
 //!       its output is unspent             ─► Live
 //!       its output went to its offerer    ─► Failing until Depth(that spend)           ─► Failed
+//!       we took it as a penalty           ─► Failing until Depth(that spend)           ─► Failed
 //! ```
+//!
+//! A revoked commitment resolves HTLCs like any other: by its outputs. What became of an HTLC before
+//! is final and stays, whoever gets the output that the HTLC has there.
 //!
 //! A preimage that is known from elsewhere is not asked for here, nor is what time it is: an HTLC
 //! whose output is unspent can be claimed long after its expiry.
@@ -26,7 +30,7 @@ use crate::marks::spell;
 
 /// Returns what became of an HTLC on the evidence in the state.
 ///
-/// `closing` is the commitment transaction that spent the funding output, if one did that may stand.
+/// `closing` is the commitment transaction that spent the funding output, if one did.
 pub(crate) fn of(state: &MonitorState, closing: Option<&Closing>, htlc: &HtlcState) -> Verdict {
     if let Some(reason) = htlc.failed {
         return Verdict::Failed { reason };
@@ -38,18 +42,18 @@ pub(crate) fn of(state: &MonitorState, closing: Option<&Closing>, htlc: &HtlcSta
         return off_chain(state, htlc);
     };
     match (spend.close, closing) {
-        (Close::LocalUnilateral { .. } | Close::RemoteUnilateral { .. }, Some(closing)) => {
-            on_chain(state, spend.block, closing, htlc)
-        }
-        (Close::Mutual, _) => absent(state, spend.block, htlc),
-        // The output of an HTLC on a revoked commitment is a matter of penalties. An HTLC that is
-        // not in it stays as it is off chain.
-        (Close::Revoked { number }, _) if holds(htlc, Side::Remote, number) => Verdict::Live,
         (
-            Close::Revoked { .. }
+            Close::LocalUnilateral { .. } | Close::RemoteUnilateral { .. } | Close::Revoked { .. },
+            Some(closing),
+        ) => on_chain(state, spend.block, closing, htlc),
+        (Close::Mutual, _) => absent(state, spend.block, htlc),
+        // What a commitment that we do not know holds for an HTLC cannot be known either.
+        (
+            Close::Future { .. }
             | Close::Unknown
             | Close::LocalUnilateral { .. }
-            | Close::RemoteUnilateral { .. },
+            | Close::RemoteUnilateral { .. }
+            | Close::Revoked { .. },
             _,
         ) => off_chain(state, htlc),
     }
@@ -87,7 +91,7 @@ fn may_confirm(state: &MonitorState, htlc: &HtlcState) -> bool {
             .is_some_and(|previous| holds(htlc, Side::Local, previous.commitment.number))
 }
 
-/// The verdict once a commitment transaction that may stand is confirmed.
+/// The verdict once a commitment transaction is confirmed whose outputs are known.
 ///
 /// Source: BOLT 5, "HTLC Output Handling", for both commitments and both directions.
 fn on_chain(
@@ -102,14 +106,17 @@ fn on_chain(
     match state.output_spends.get(&outpoint) {
         None => Verdict::Live,
         Some(spend) => match spend.kind {
-            OutputSpendKind::HtlcTimeout { .. } => {
+            OutputSpendKind::HtlcTimeout { .. }
+            | OutputSpendKind::HtlcPenalty { .. }
+            | OutputSpendKind::PeerHtlcTransaction { preimage: None, .. } => {
                 failing(state, spend.block, HtlcFailure::TimedOut)
             }
-            OutputSpendKind::HtlcPreimage { preimage, .. } => {
+            OutputSpendKind::HtlcPreimage { preimage, .. }
+            | OutputSpendKind::PeerHtlcTransaction { preimage: Some(preimage), .. } => {
                 Verdict::Fulfilled { preimage, how: FulfilledHow::Chain { txid: spend.txid } }
             }
             // Only somebody with the revocation key can spend the output so: the peer, if this
-            // commitment is one that we had revoked. It shows no preimage and it is no timeout, so
+            // commitment is one of ours that we had revoked. It shows no preimage and it is no timeout, so
             // it proves nothing about the recipient.
             OutputSpendKind::HtlcOther { .. } | OutputSpendKind::Swept { .. } => Verdict::Live,
         },

@@ -8,6 +8,7 @@ use crate::block::BlockHeight;
 use crate::channel::CommitmentFormat;
 use crate::htlc::PaymentPreimage;
 use crate::id::ChannelId;
+use crate::update::PerCommitmentSecret;
 
 /// One output that should be spent by us.
 ///
@@ -103,6 +104,19 @@ pub enum SweepWitness {
         /// The peer's point of that commitment.
         per_commitment_point: PublicKey,
     },
+    /// `to_local` of a revoked commitment, or the output of an HTLC transaction that spent one of
+    /// its outputs, at any time: `<sig> 1`.
+    Revocation {
+        /// The secret with which the peer revoked that commitment.
+        per_commitment_secret: PerCommitmentSecret,
+    },
+    /// An HTLC of a revoked commitment, at any time: `<sig> <revocationpubkey>`.
+    HtlcRevocation {
+        /// The secret with which the peer revoked that commitment.
+        per_commitment_secret: PerCommitmentSecret,
+        /// The key whose hash the output names.
+        revocation_pubkey: PublicKey,
+    },
 }
 
 /// Which of a channel's private keys signs.
@@ -123,5 +137,10 @@ pub enum SigningKey {
     Htlc {
         /// The point of that commitment.
         per_commitment_point: PublicKey,
+    },
+    /// The revocation key of one commitment of the peer.
+    Revocation {
+        /// The secret with which the peer revoked it.
+        per_commitment_secret: PerCommitmentSecret,
     },
 }

@@ -105,7 +105,8 @@ pub enum HtlcFailure {
         /// The failure code, 0 where it could not be read (BOLT 4, failure messages).
         code: u16,
     },
-    /// Its output was spent by its offerer after the expiry.
+    /// Its output went back to its offerer: after the expiry, or as the penalty for a revoked
+    /// commitment.
     TimedOut,
     /// The confirmed closing has no output for it: trimmed, or not in that transaction.
     Absent,

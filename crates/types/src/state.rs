@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{Amount, OutPoint, Transaction, Txid};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{AmountMsat, FeeRatePerKw};
@@ -52,6 +52,9 @@ pub struct MonitorState {
     pub closing_txids: BTreeSet<Txid>,
     /// Whether we decided to fail the channel. It has no height, so no reorg undoes it.
     pub fail_channel: bool,
+    /// Whether the peer is known to be ahead of us: our commitment must then never be broadcast,
+    /// because the peer may hold its secret. It has no height, so no reorg undoes it.
+    pub data_loss: bool,
     /// Before the first block that concerned this channel: its birth.
     pub best: BlockRef,
     /// The confirmed spend of the funding output.
@@ -147,6 +150,11 @@ pub enum Close {
     },
     /// By a transaction that we do not know.
     Unknown,
+    /// By a commitment of the peer that is newer than all we know: we lost data.
+    Future {
+        /// Its number.
+        number: CommitmentNumber,
+    },
 }
 
 /// A confirmed spend of an output that came from the funding spend.
@@ -192,8 +200,28 @@ pub enum OutputSpendKind {
     },
     /// Any other output: a main output, an anchor, or the output of an HTLC transaction.
     Swept {
-        /// Whose output it was.
+        /// Who got it.
         owner: Side,
+    },
+    /// An HTLC on the peer's commitment went into an HTLC transaction of the peer.
+    PeerHtlcTransaction {
+        /// Which.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+        /// What the witness of an HTLC-success transaction showed; none for HTLC-timeout.
+        preimage: Option<PaymentPreimage>,
+        /// The output of that transaction, which is ours if the commitment was revoked.
+        output: OutPoint,
+        /// What it is worth.
+        amount: Amount,
+    },
+    /// An HTLC of a commitment that the peer had revoked was taken with the revocation key.
+    HtlcPenalty {
+        /// Which.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
     },
 }
 

@@ -90,6 +90,9 @@ pub enum UpdateStep {
     },
     /// We fail the channel: our latest commitment is to be broadcast (BOLT 5).
     FailChannel,
+    /// The peer proved that it is ahead of us (BOLT 2, `channel_reestablish`), or we have another
+    /// reason to suspect that we lost data: our commitment must never be broadcast from now on.
+    DataLoss,
 }
 
 /// A commitment transaction of ours, as the difference to the one before.
@@ -271,9 +274,26 @@ pub enum Alarm {
         number: CommitmentNumber,
     },
     /// A preimage appeared for an HTLC whose failure was final: a reorg was deeper than
-    /// [`ANTI_REORG_DELAY`](crate::ANTI_REORG_DELAY). Verdict and outcome stand.
+    /// [`ANTI_REORG_DELAY`](crate::ANTI_REORG_DELAY), or the HTLC stood in a revoked commitment that
+    /// the peer broadcast. Verdict and outcome stand.
     FinalityViolated {
         /// Which HTLC.
         htlc: HtlcKey,
+    },
+    /// The peer's commitment on the chain is newer than all that we know: we lost data. Our balance
+    /// is claimed; what it held for HTLCs we cannot know, and they stay as they are.
+    FutureCommitment {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The commitment transaction.
+        txid: Txid,
+        /// Its number.
+        number: CommitmentNumber,
+    },
+    /// We lost data, or have reason to suspect it: our commitment is not broadcast, and the peer has
+    /// to be asked to close.
+    DataLoss {
+        /// The channel.
+        channel_id: ChannelId,
     },
 }

@@ -93,7 +93,10 @@ fn a_sweep_waits_by_sequence_and_lock_time() {
             SweepWitness::PaymentKey
             | SweepWitness::HtlcPreimage { .. }
             | SweepWitness::HtlcTimeout { .. } => 1,
-            SweepWitness::PaymentKeyHash { .. } | SweepWitness::Anchor => panic!("{witness:?}"),
+            SweepWitness::PaymentKeyHash { .. }
+            | SweepWitness::Anchor
+            | SweepWitness::Revocation { .. }
+            | SweepWitness::HtlcRevocation { .. } => panic!("{witness:?}"),
         };
         assert_eq!(transaction.input[0].sequence, Sequence::from_height(blocks));
         assert_eq!(transaction.lock_time.to_consensus_u32(), lock_time.0);
@@ -125,7 +128,10 @@ fn check_all(format: CommitmentFormat) {
             | ClaimKind::SecondStage { format: CommitmentFormat::StaticRemoteKey, .. } => continue,
             ClaimKind::SecondStage { .. } => 1_000,
             ClaimKind::Sweep { witness, .. } => match witness {
-                SweepWitness::HtlcPreimage { .. } | SweepWitness::HtlcTimeout { .. } => 1_000,
+                SweepWitness::HtlcPreimage { .. }
+                | SweepWitness::HtlcTimeout { .. }
+                | SweepWitness::Revocation { .. }
+                | SweepWitness::HtlcRevocation { .. } => 1_000,
                 SweepWitness::Delayed { .. }
                 | SweepWitness::PaymentKeyHash { .. }
                 | SweepWitness::PaymentKey
@@ -172,6 +178,9 @@ fn kinds(requests: &[ClaimRequest]) -> [usize; 9] {
                 SweepWitness::Anchor => 6,
                 SweepWitness::HtlcPreimage { .. } => 7,
                 SweepWitness::HtlcTimeout { .. } => 8,
+                SweepWitness::Revocation { .. } | SweepWitness::HtlcRevocation { .. } => {
+                    panic!("{witness:?}")
+                }
             },
         };
         counts[kind] += 1;

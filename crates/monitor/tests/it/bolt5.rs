@@ -5,6 +5,7 @@
 mod general;
 mod local;
 mod remote;
+mod revoked;
 
 use bitcoin::OutPoint;
 use lastword_types::{CommitmentFormat, FailingUntil, HtlcFailure, UpdateStep, Verdict};

@@ -137,10 +137,16 @@ proptest! {
             world.step(op);
             let state = world.channel.monitor().state();
             shown.extend(state.output_spends.values().filter_map(|spend| match spend.kind {
-                OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. } => {
-                    Some(((direction, htlc_id), preimage))
-                }
+                OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. }
+                | OutputSpendKind::PeerHtlcTransaction {
+                    direction,
+                    htlc_id,
+                    preimage: Some(preimage),
+                    ..
+                } => Some(((direction, htlc_id), preimage)),
                 OutputSpendKind::HtlcTimeout { .. }
+                | OutputSpendKind::PeerHtlcTransaction { preimage: None, .. }
+                | OutputSpendKind::HtlcPenalty { .. }
                 | OutputSpendKind::HtlcOther { .. }
                 | OutputSpendKind::Swept { .. } => None,
             }));

@@ -68,7 +68,7 @@ fn a_final_failure_survives_a_reorg_and_a_later_preimage_is_only_a_fact() {
     assert!(matches!(alarms[..], [Alarm::FinalityViolated { .. }]));
     assert!(effects.contains(&Effect::Alarm(alarms[0])));
     let kind = channel.monitor().state().output_spends[&output].kind.clone();
-    assert!(matches!(kind, OutputSpendKind::HtlcPreimage { .. }));
+    assert!(matches!(kind, OutputSpendKind::PeerHtlcTransaction { preimage: Some(_), .. }));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use bitcoin::{
     Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
 };
 use lastword_bolt3::{
-    anchor_witness, delayed_witness, funding_witness, htlc_preimage_witness, htlc_timeout_witness,
-    htlc_witness, payment_key_hash_witness, payment_key_witness, script_pubkey,
+    anchor_witness, delayed_witness, funding_witness, htlc_preimage_witness,
+    htlc_revocation_witness, htlc_timeout_witness, htlc_witness, payment_key_hash_witness,
+    payment_key_witness, revocation_witness, script_pubkey,
 };
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
@@ -65,6 +66,10 @@ impl Channel {
                     htlc_preimage_witness(&signature, preimage, script)
                 }
                 SweepWitness::HtlcTimeout { .. } => htlc_timeout_witness(&signature, script),
+                SweepWitness::Revocation { .. } => revocation_witness(&signature, script),
+                SweepWitness::HtlcRevocation { revocation_pubkey, .. } => {
+                    htlc_revocation_witness(&signature, revocation_pubkey, script)
+                }
             },
         };
         verify(&transaction, request);
@@ -97,6 +102,10 @@ fn draft(request: &ClaimRequest) -> (Transaction, SigningKey) {
                 SweepWitness::HtlcPreimage { per_commitment_point, .. }
                 | SweepWitness::HtlcTimeout { per_commitment_point } => {
                     SigningKey::Htlc { per_commitment_point }
+                }
+                SweepWitness::Revocation { per_commitment_secret }
+                | SweepWitness::HtlcRevocation { per_commitment_secret, .. } => {
+                    SigningKey::Revocation { per_commitment_secret }
                 }
             };
             (spend(request.outpoint, *csv_blocks, lock_time.0), key)

@@ -160,8 +160,11 @@ fn a_spend_that_only_looks_like_our_htlc_transaction_has_no_second_stage() {
             | OutputSpendKind::HtlcTimeout { second_stage, .. } => {
                 assert_eq!(second_stage, None);
             }
-            OutputSpendKind::HtlcOther { .. } | OutputSpendKind::Swept { .. } => {
-                panic!("it is the spend of an HTLC");
+            OutputSpendKind::HtlcOther { .. }
+            | OutputSpendKind::Swept { .. }
+            | OutputSpendKind::PeerHtlcTransaction { .. }
+            | OutputSpendKind::HtlcPenalty { .. } => {
+                panic!("{spend:?}");
             }
         }
         channel.disconnect(199);

@@ -36,6 +36,10 @@ enum Alarm {
     UnknownFundingSpend { channel_id: ChannelId, txid: WireTxid },
     RevokedCommitment { channel_id: ChannelId, txid: WireTxid, number: CommitmentNumber },
     FinalityViolated { htlc: HtlcKey },
+    FutureCommitment { channel_id: ChannelId, txid: WireTxid, number: CommitmentNumber },
+    DataLoss { channel_id: ChannelId },
+    GoingOnChain { htlc: HtlcKey, overdue: Overdue },
+    ForwardLost { htlc: HtlcKey },
 }
 
 impl From<types::Alarm> for Alarm {
@@ -48,6 +52,12 @@ impl From<types::Alarm> for Alarm {
                 Self::RevokedCommitment { channel_id, txid: txid.into(), number }
             }
             types::Alarm::FinalityViolated { htlc } => Self::FinalityViolated { htlc },
+            types::Alarm::FutureCommitment { channel_id, txid, number } => {
+                Self::FutureCommitment { channel_id, txid: txid.into(), number }
+            }
+            types::Alarm::DataLoss { channel_id } => Self::DataLoss { channel_id },
+            types::Alarm::GoingOnChain { htlc, overdue } => Self::GoingOnChain { htlc, overdue },
+            types::Alarm::ForwardLost { htlc } => Self::ForwardLost { htlc },
         }
     }
 }
@@ -62,6 +72,12 @@ impl From<Alarm> for types::Alarm {
                 Self::RevokedCommitment { channel_id, txid: txid.into(), number }
             }
             Alarm::FinalityViolated { htlc } => Self::FinalityViolated { htlc },
+            Alarm::FutureCommitment { channel_id, txid, number } => {
+                Self::FutureCommitment { channel_id, txid: txid.into(), number }
+            }
+            Alarm::DataLoss { channel_id } => Self::DataLoss { channel_id },
+            Alarm::GoingOnChain { htlc, overdue } => Self::GoingOnChain { htlc, overdue },
+            Alarm::ForwardLost { htlc } => Self::ForwardLost { htlc },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
+use bitcoin::Amount;
 use lastword_types::{
     self as types, Close, HtlcDirection, HtlcFailure, HtlcId, MonitorState, PaymentHash,
     PaymentPreimage, PerCommitmentSecret, RemovalReason, SecretIndex, Side, Spell, Told,
@@ -59,6 +60,7 @@ impl Record for MonitorState {
                 .collect();
             writer.put(26, &spends);
         }
+        writer.put_flag(28, self.data_loss);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -95,6 +97,7 @@ impl Record for MonitorState {
                 .into_iter()
                 .map(|(outpoint, spend)| (outpoint.into(), spend.into()))
                 .collect(),
+            data_loss: reader.flag(28)?,
         })
     }
 }
@@ -236,6 +239,17 @@ enum OutputSpendKind {
     Swept {
         owner: Side,
     },
+    PeerHtlcTransaction {
+        direction: HtlcDirection,
+        htlc_id: HtlcId,
+        preimage: Option<PaymentPreimage>,
+        output: OutPoint,
+        amount_sat: u64,
+    },
+    HtlcPenalty {
+        direction: HtlcDirection,
+        htlc_id: HtlcId,
+    },
 }
 
 impl From<&types::OutputSpendKind> for OutputSpendKind {
@@ -260,6 +274,22 @@ impl From<&types::OutputSpendKind> for OutputSpendKind {
                 Self::HtlcOther { direction: *direction, htlc_id: *htlc_id }
             }
             types::OutputSpendKind::Swept { owner } => Self::Swept { owner: *owner },
+            types::OutputSpendKind::PeerHtlcTransaction {
+                direction,
+                htlc_id,
+                preimage,
+                output,
+                amount,
+            } => Self::PeerHtlcTransaction {
+                direction: *direction,
+                htlc_id: *htlc_id,
+                preimage: *preimage,
+                output: (*output).into(),
+                amount_sat: amount.to_sat(),
+            },
+            types::OutputSpendKind::HtlcPenalty { direction, htlc_id } => {
+                Self::HtlcPenalty { direction: *direction, htlc_id: *htlc_id }
+            }
         }
     }
 }
@@ -279,6 +309,22 @@ impl From<OutputSpendKind> for types::OutputSpendKind {
                 Self::HtlcOther { direction, htlc_id }
             }
             OutputSpendKind::Swept { owner } => Self::Swept { owner },
+            OutputSpendKind::PeerHtlcTransaction {
+                direction,
+                htlc_id,
+                preimage,
+                output,
+                amount_sat,
+            } => Self::PeerHtlcTransaction {
+                direction,
+                htlc_id,
+                preimage,
+                output: output.into(),
+                amount: Amount::from_sat(amount_sat),
+            },
+            OutputSpendKind::HtlcPenalty { direction, htlc_id } => {
+                Self::HtlcPenalty { direction, htlc_id }
+            }
         }
     }
 }

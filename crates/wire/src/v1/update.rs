@@ -21,6 +21,7 @@ pub(crate) enum UpdateStep {
     Preimage { preimage: PaymentPreimage },
     MutualClose { txid: WireTxid },
     FailChannel,
+    DataLoss,
 }
 
 impl From<&types::UpdateStep> for UpdateStep {
@@ -37,6 +38,7 @@ impl From<&types::UpdateStep> for UpdateStep {
             types::UpdateStep::Preimage { preimage } => Self::Preimage { preimage: *preimage },
             types::UpdateStep::MutualClose { txid } => Self::MutualClose { txid: (*txid).into() },
             types::UpdateStep::FailChannel => Self::FailChannel,
+            types::UpdateStep::DataLoss => Self::DataLoss,
         }
     }
 }
@@ -53,6 +55,7 @@ impl From<UpdateStep> for types::UpdateStep {
             UpdateStep::Preimage { preimage } => Self::Preimage { preimage },
             UpdateStep::MutualClose { txid } => Self::MutualClose { txid: txid.into() },
             UpdateStep::FailChannel => Self::FailChannel,
+            UpdateStep::DataLoss => Self::DataLoss,
         }
     }
 }

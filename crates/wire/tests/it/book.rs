@@ -13,12 +13,13 @@ const PAYMENT: PaymentId = PaymentId([0x1D; 32]);
 const GENERATION: Generation = Generation([0x6E; 16]);
 
 /// The reasons for which an HTLC fails, all of them.
-const REASONS: [(&str, HtlcFailure); 5] = [
+const REASONS: [(&str, HtlcFailure); 6] = [
     ("payment_decided_removed", HtlcFailure::Removed { code: 0x400F }),
     ("payment_decided_timed_out", HtlcFailure::TimedOut),
     ("payment_decided_absent", HtlcFailure::Absent),
     ("payment_decided_never_sent", HtlcFailure::NeverSent),
     ("payment_decided_abandoned", HtlcFailure::Abandoned),
+    ("payment_decided_failed_back", HtlcFailure::FailedBack),
 ];
 
 pub(crate) fn sent() -> Outcome {
@@ -148,6 +149,24 @@ pub(crate) fn events() -> Vec<(&'static str, Any)> {
         ),
         ("event_alarm_revoked", Event::Alarm(revoked)),
         ("event_alarm_finality", Event::Alarm(Alarm::FinalityViolated { htlc })),
+        (
+            "event_alarm_future",
+            Event::Alarm(Alarm::FutureCommitment {
+                channel_id,
+                txid: txid(0xBA),
+                number: number(1 << 20),
+            }),
+        ),
+        ("event_alarm_data_loss", Event::Alarm(Alarm::DataLoss { channel_id })),
+        (
+            "event_alarm_expired",
+            Event::Alarm(Alarm::GoingOnChain { htlc, overdue: Overdue::Expired }),
+        ),
+        (
+            "event_alarm_fulfilment",
+            Event::Alarm(Alarm::GoingOnChain { htlc, overdue: Overdue::Fulfilment }),
+        ),
+        ("event_alarm_forward_lost", Event::Alarm(Alarm::ForwardLost { htlc })),
     ]
     .map(|(name, event)| (name, Any::Event(event)))
     .into()

@@ -89,6 +89,7 @@ fn updates() -> Vec<(&'static str, Any)> {
             update(1 << 32, vec![UpdateStep::MutualClose { txid: txid(0xCC) }]),
         ),
         ("monitor_update_fail_channel", update(u64::MAX, vec![UpdateStep::FailChannel])),
+        ("monitor_update_data_loss", update(10, vec![UpdateStep::DataLoss])),
         ("monitor_update_both", update(9, both_commitments(10))),
     ]
 }
@@ -173,6 +174,11 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         ("monitor_state_remote", closed(Close::RemoteUnilateral { number: number(43) })),
         ("monitor_state_revoked", closed(Close::Revoked { number: number(7) })),
         ("monitor_state_unknown", closed(Close::Unknown)),
+        ("monitor_state_penalty", penalty_state()),
+        (
+            "monitor_state_future",
+            MonitorState { data_loss: true, ..closed(Close::Future { number: number(1 << 20) }) },
+        ),
     ]
     .map(|(name, state)| (name, Any::MonitorState(Box::new(state))))
     .into()
@@ -191,6 +197,7 @@ fn quiet_state() -> MonitorState {
         preimages: [].into(),
         closing_txids: [].into(),
         fail_channel: false,
+        data_loss: false,
         best: block(800_000),
         funding_spend: None,
         output_spends: [].into(),
@@ -217,6 +224,35 @@ fn busy_state() -> MonitorState {
         closing_txids: [txid(0xCD), txid(0xCC)].into(),
         fail_channel: true,
         output_spends: output_spends().into_iter().collect(),
+        ..quiet_state()
+    }
+}
+
+/// What the outputs of a revoked commitment may come to.
+fn penalty_state() -> MonitorState {
+    use HtlcDirection::{Offered, Received};
+    let (htlc_id, amount, output) =
+        (HtlcId(3), bitcoin::Amount::from_sat(49_337), outpoint(0xE1, 2));
+    let peers = |direction, preimage| OutputSpendKind::PeerHtlcTransaction {
+        direction,
+        htlc_id,
+        preimage,
+        output,
+        amount,
+    };
+    let kinds = [
+        peers(Offered, Some(PaymentPreimage([0x99; 32]))),
+        peers(Received, None),
+        OutputSpendKind::HtlcPenalty { direction: Offered, htlc_id: HtlcId(4) },
+    ];
+    let spend = |(vout, kind)| {
+        (outpoint(0xD0, vout), OutputSpend { txid: txid(0xE0), block: block(800_003), kind })
+    };
+    let close = Close::Revoked { number: number(7) };
+    let closing = FundingSpend { transaction: transaction(true), block: block(800_002), close };
+    MonitorState {
+        funding_spend: Some(closing),
+        output_spends: (0..).zip(kinds).map(spend).collect(),
         ..quiet_state()
     }
 }

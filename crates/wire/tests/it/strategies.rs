@@ -318,6 +318,7 @@ fn step() -> BoxedStrategy<UpdateStep> {
         preimage().prop_map(|preimage| UpdateStep::Preimage { preimage }),
         txid().prop_map(|txid| UpdateStep::MutualClose { txid }),
         Just(UpdateStep::FailChannel),
+        Just(UpdateStep::DataLoss),
     ]
     .boxed()
 }
@@ -329,6 +330,7 @@ pub(crate) fn failure() -> impl Strategy<Value = HtlcFailure> {
         Just(HtlcFailure::Absent),
         Just(HtlcFailure::NeverSent),
         Just(HtlcFailure::Abandoned),
+        Just(HtlcFailure::FailedBack),
     ]
 }
 
@@ -413,6 +415,7 @@ fn funding_spend() -> BoxedStrategy<FundingSpend> {
         number().prop_map(|number| Close::RemoteUnilateral { number }),
         number().prop_map(|number| Close::Revoked { number }),
         Just(Close::Unknown),
+        number().prop_map(|number| Close::Future { number }),
     ];
     (transaction(), block(), close)
         .prop_map(|(transaction, block, close)| FundingSpend { transaction, block, close })
@@ -438,7 +441,19 @@ fn output_spend() -> BoxedStrategy<OutputSpend> {
     let other = (direction(), htlc_id())
         .prop_map(|(direction, htlc_id)| OutputSpendKind::HtlcOther { direction, htlc_id });
     let swept = side().prop_map(|owner| OutputSpendKind::Swept { owner });
-    (txid(), block(), prop_oneof![claimed, expired, other, swept])
+    let penalty = (direction(), htlc_id())
+        .prop_map(|(direction, htlc_id)| OutputSpendKind::HtlcPenalty { direction, htlc_id });
+    let amount = integer().prop_map(Amount::from_sat);
+    let peers = (direction(), htlc_id(), option::of(preimage()), outpoint(), amount).prop_map(
+        |(direction, htlc_id, preimage, output, amount)| OutputSpendKind::PeerHtlcTransaction {
+            direction,
+            htlc_id,
+            preimage,
+            output,
+            amount,
+        },
+    );
+    (txid(), block(), prop_oneof![claimed, expired, other, swept, penalty, peers])
         .prop_map(|(txid, block, kind)| OutputSpend { txid, block, kind })
         .boxed()
 }
@@ -452,30 +467,33 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
         (parameters(), integer(), commitments, secrets),
         btree_map((direction(), htlc_id()), htlc_state(), 0..4),
         btree_map(payment_hash(), preimage(), 0..4),
-        (btree_set(txid(), 0..3), any::<bool>()),
+        (btree_set(txid(), 0..3), any::<bool>(), any::<bool>()),
         chain,
     )
-        .prop_map(|(fixed, htlcs, preimages, (closing_txids, fail_channel), chain)| {
-            let (parameters, latest_update, commitments, remote_secrets) = fixed;
-            let (local, local_previous, remote, remote_previous) = commitments;
-            let (best, funding_spend, output_spends) = chain;
-            Any::MonitorState(Box::new(MonitorState {
-                parameters,
-                latest_update: UpdateId(latest_update),
-                local,
-                local_previous,
-                remote,
-                remote_previous,
-                remote_secrets,
-                htlcs,
-                preimages,
-                closing_txids,
-                fail_channel,
-                best,
-                funding_spend,
-                output_spends,
-            }))
-        })
+        .prop_map(
+            |(fixed, htlcs, preimages, (closing_txids, fail_channel, data_loss), chain)| {
+                let (parameters, latest_update, commitments, remote_secrets) = fixed;
+                let (local, local_previous, remote, remote_previous) = commitments;
+                let (best, funding_spend, output_spends) = chain;
+                Any::MonitorState(Box::new(MonitorState {
+                    parameters,
+                    latest_update: UpdateId(latest_update),
+                    local,
+                    local_previous,
+                    remote,
+                    remote_previous,
+                    remote_secrets,
+                    htlcs,
+                    preimages,
+                    closing_txids,
+                    fail_channel,
+                    data_loss,
+                    best,
+                    funding_spend,
+                    output_spends,
+                }))
+            },
+        )
 }
 
 pub(crate) fn card() -> impl Strategy<Value = Any> {

@@ -98,6 +98,13 @@ fn alarm() -> impl Strategy<Value = Alarm> {
             Alarm::RevokedCommitment { channel_id, txid, number }
         }),
         htlc_key().prop_map(|htlc| Alarm::FinalityViolated { htlc }),
+        (channel_id(), txid(), number()).prop_map(|(channel_id, txid, number)| {
+            Alarm::FutureCommitment { channel_id, txid, number }
+        }),
+        channel_id().prop_map(|channel_id| Alarm::DataLoss { channel_id }),
+        (htlc_key(), prop_oneof![Just(Overdue::Expired), Just(Overdue::Fulfilment)])
+            .prop_map(|(htlc, overdue)| Alarm::GoingOnChain { htlc, overdue }),
+        htlc_key().prop_map(|htlc| Alarm::ForwardLost { htlc }),
     ]
 }
 

@@ -1,0 +1,1 @@
+//! The peer's revoked commitments, of any age, and a commitment from the future.
