@@ -4,6 +4,7 @@
 extern crate alloc;
 
 pub mod amount;
+pub mod balance;
 pub mod block;
 pub mod channel;
 pub mod claim;
@@ -15,6 +16,7 @@ pub mod state;
 pub mod update;
 
 pub use amount::{AmountMsat, FeeRatePerKw};
+pub use balance::{Balance, BalanceKind, BalanceTotals, BalanceView, Balances};
 pub use block::{ANTI_REORG_DELAY, BlockHeight, BlockRef};
 pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
 pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
