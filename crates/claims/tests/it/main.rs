@@ -4,6 +4,7 @@
 mod child;
 mod coins;
 mod economy;
+mod museum;
 mod prop;
 mod requests;
 mod scripts;
