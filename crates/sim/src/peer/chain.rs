@@ -12,8 +12,7 @@ use lastword_bolt3::{
 };
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
-    AmountMsat, BlockHeight, CommitmentFormat, Htlc, HtlcDirection, HtlcId, PaymentHash,
-    PaymentPreimage, SigningKey,
+    BlockHeight, CommitmentFormat, Htlc, HtlcDirection, HtlcId, PaymentPreimage, SigningKey,
 };
 
 use super::{Fate, Held, OwnCommitment, Peer, unknown};
@@ -96,7 +95,7 @@ impl Peer {
         Ok(None)
     }
 
-    fn own_commitment(
+    pub(super) fn own_commitment(
         &self,
         index: u16,
         txid: Txid,
@@ -111,7 +110,11 @@ impl Peer {
         Ok(None)
     }
 
-    fn their_commitment(&self, index: u16, txid: Txid) -> Result<Option<Theirs>, SimError> {
+    pub(super) fn their_commitment(
+        &self,
+        index: u16,
+        txid: Txid,
+    ) -> Result<Option<Theirs>, SimError> {
         let channel = self.channel(index)?;
         for held in channel.theirs.iter().rev() {
             if held.built.txid() == txid {
@@ -353,9 +356,9 @@ impl Peer {
 }
 
 /// A commitment of the node, from the peer's view.
-struct Theirs {
-    commitment: CommitmentTx,
-    held: Held,
+pub(super) struct Theirs {
+    pub(super) commitment: CommitmentTx,
+    pub(super) held: Held,
 }
 
 /// An HTLC output of the peer's own commitment, and its HTLC transaction.
@@ -366,84 +369,9 @@ struct Stage<'a> {
     point: bitcoin::secp256k1::PublicKey,
 }
 
-/// A confirmed commitment of a channel, as the peer knows it.
-pub(crate) struct Confirmed {
-    /// What each of its outputs is for.
-    pub(crate) outputs: Vec<(OutPoint, OutputKind, Amount)>,
-    /// Its HTLCs, from the peer's view.
-    pub(crate) htlcs: Vec<Htlc>,
-    /// The node's balance.
-    pub(crate) node_msat: AmountMsat,
-    /// The peer's.
-    pub(crate) peer_msat: AmountMsat,
-}
-
-impl Peer {
-    /// Returns the commitment that spends a channel's funding output in the best chain, or `None`
-    /// if nothing or something else does.
-    pub(crate) fn confirmed(
-        &self,
-        index: u16,
-        chain: &ChainIndex,
-    ) -> Result<Option<Confirmed>, SimError> {
-        let funding = self.channel(index)?.parameters.funding_outpoint;
-        let Some(spend) = chain.spend(funding) else { return Ok(None) };
-        let txid = spend.transaction.compute_txid();
-        let (commitment, held, is_own) =
-            if let Some((commitment, own)) = self.own_commitment(index, txid)? {
-                (commitment, own.held, true)
-            } else if let Some(Theirs { commitment, held }) = self.their_commitment(index, txid)? {
-                (commitment, held, false)
-            } else {
-                return Ok(None);
-            };
-        let Held { commitment: facts, htlcs, .. } = held;
-        let (owner_msat, other_msat) = (facts.to_local_msat, facts.to_remote_msat);
-        let (peer_msat, node_msat) =
-            if is_own { (owner_msat, other_msat) } else { (other_msat, owner_msat) };
-        let outputs = outputs(&commitment)
-            .map(|(outpoint, output)| (outpoint, output.kind, output.amount))
-            .collect();
-        Ok(Some(Confirmed { outputs, htlcs, node_msat, peer_msat }))
-    }
-
-    /// Returns the balances of node and peer in the newest commitment.
-    pub(crate) fn balances(&self, index: u16) -> Result<(AmountMsat, AmountMsat), SimError> {
-        let newest = self.channel(index)?.newest_own().ok_or(unknown())?;
-        let commitment = &newest.held.commitment;
-        Ok((commitment.to_remote_msat, commitment.to_local_msat))
-    }
-
-    /// Returns an output of the node's confirmed commitment that the peer has claimed with a
-    /// preimage.
-    pub(crate) fn claimed(
-        &self,
-        index: u16,
-        chain: &ChainIndex,
-    ) -> Result<Option<OutPoint>, SimError> {
-        let Some(confirmed) = self.confirmed(index, chain)? else { return Ok(None) };
-        Ok(confirmed.outputs.iter().find_map(|(outpoint, kind, _)| {
-            let OutputKind::Htlc { direction: HtlcDirection::Received, htlc_id, .. } = kind else {
-                return None;
-            };
-            let htlc = confirmed.htlcs.iter().find(|htlc| {
-                htlc.direction == HtlcDirection::Received && htlc.htlc_id == *htlc_id
-            })?;
-            let spend = chain.spend(*outpoint)?;
-            shows_preimage(&spend.transaction, htlc.payment_hash).then_some(*outpoint)
-        }))
-    }
-}
-
-/// Says whether a witness of a transaction holds the preimage of a hash.
-pub(crate) fn shows_preimage(transaction: &Transaction, payment_hash: PaymentHash) -> bool {
-    transaction.input.iter().flat_map(|input| input.witness.iter()).any(|element| {
-        <[u8; 32]>::try_from(element)
-            .is_ok_and(|bytes| PaymentPreimage(bytes).payment_hash() == payment_hash)
-    })
-}
-
-fn outputs(commitment: &CommitmentTx) -> impl Iterator<Item = (OutPoint, &CommitmentOutput)> {
+pub(super) fn outputs(
+    commitment: &CommitmentTx,
+) -> impl Iterator<Item = (OutPoint, &CommitmentOutput)> {
     let txid = commitment.txid();
     commitment.outputs.iter().zip(0..).map(move |(output, vout)| (OutPoint { txid, vout }, output))
 }

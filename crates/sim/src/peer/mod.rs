@@ -7,17 +7,19 @@
 
 mod chain;
 mod dance;
+mod truth;
 
-pub(crate) use chain::{Place, shows_preimage};
+pub(crate) use chain::Place;
+pub(crate) use truth::shows_preimage;
 
 use std::collections::BTreeMap;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{OutPoint, ScriptBuf, Transaction};
 use lastword_bolt3::{
-    ChannelKeys, CommitmentTx, InMemorySigner, OutputKind, funding_script, funding_witness,
-    sign_commitment, verify_commitment,
+    ChannelKeys, CommitmentTx, InMemorySigner, funding_script, funding_witness, sign_commitment,
+    verify_commitment,
 };
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
@@ -29,7 +31,6 @@ use crate::channel::{COMMITMENT_FEERATE, PEER_DUST_LIMIT, Whole, closing, mirror
 use crate::error::{SimError, Trying as _};
 use crate::messages::{ChannelSpec, PeerReply, PeerRequest, Proposal, Revoked, WireHtlc, WireSide};
 use crate::seed::{Seed, Wallet};
-use crate::world::index::ChainIndex;
 
 /// What the peer does with an HTLC that the node offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,81 +205,6 @@ impl Peer {
     /// Returns the channels, by number.
     pub fn channels(&self) -> impl Iterator<Item = u16> + '_ {
         self.channels.keys().copied()
-    }
-
-    /// Says whether the node ever signed a commitment that holds an HTLC of this hash: whether it
-    /// left the node.
-    pub fn has_seen(&self, channel: u16, payment_hash: PaymentHash) -> bool {
-        self.channels.get(&channel).is_some_and(|channel| {
-            channel
-                .own
-                .iter()
-                .any(|own| own.held.htlcs.iter().any(|htlc| htlc.payment_hash == payment_hash))
-        })
-    }
-
-    /// Says how an HTLC of the node was removed by message: fulfilled or failed; `None` if it was
-    /// not. The node's own signatures on a commitment without it are the proof.
-    pub fn removed_by_message(&self, channel: u16, payment_hash: PaymentHash) -> Option<bool> {
-        let is_fulfilled = match self.fates.get(&(channel, payment_hash))? {
-            Fate::FulfillByMessage => true,
-            Fate::FailByMessage { .. } => false,
-            Fate::ClaimOnChain { .. } | Fate::Ignore => return None,
-        };
-        let newest = self.channels.get(&channel)?.newest_own()?;
-        let is_there = newest.held.htlcs.iter().any(|htlc| htlc.payment_hash == payment_hash);
-        (self.has_seen(channel, payment_hash) && !is_there).then_some(is_fulfilled)
-    }
-
-    /// Returns the transaction that closed a channel in the best chain.
-    pub(crate) fn close_txid(&self, channel: u16, chain: &ChainIndex) -> Option<Txid> {
-        let funding = self.channels.get(&channel)?.parameters.funding_outpoint;
-        chain.spend(funding).map(|spend| spend.transaction.compute_txid())
-    }
-
-    /// Returns the output of the confirmed commitment that holds the node's HTLC of this hash.
-    pub(crate) fn htlc_output(
-        &self,
-        channel: u16,
-        payment_hash: PaymentHash,
-        chain: &ChainIndex,
-    ) -> Result<Option<OutPoint>, SimError> {
-        self.output_of(channel, (HtlcDirection::Received, payment_hash), chain)
-    }
-
-    /// Returns the output of the confirmed commitment that holds the peer's HTLC of this hash.
-    pub(crate) fn offer_output(
-        &self,
-        channel: u16,
-        payment_hash: PaymentHash,
-        chain: &ChainIndex,
-    ) -> Result<Option<OutPoint>, SimError> {
-        self.output_of(channel, (HtlcDirection::Offered, payment_hash), chain)
-    }
-
-    fn output_of(
-        &self,
-        channel: u16,
-        (direction, payment_hash): (HtlcDirection, PaymentHash),
-        chain: &ChainIndex,
-    ) -> Result<Option<OutPoint>, SimError> {
-        let Some(confirmed) = self.confirmed(channel, chain)? else { return Ok(None) };
-        let wanted = confirmed
-            .htlcs
-            .iter()
-            .find(|htlc| htlc.direction == direction && htlc.payment_hash == payment_hash);
-        let Some(wanted) = wanted.map(|htlc| (htlc.direction, htlc.htlc_id)) else {
-            return Ok(None);
-        };
-        Ok(confirmed.outputs.iter().find_map(|(outpoint, kind, _)| match kind {
-            OutputKind::Htlc { direction, htlc_id, .. } => {
-                ((*direction, *htlc_id) == wanted).then_some(*outpoint)
-            }
-            OutputKind::ToLocal
-            | OutputKind::ToRemote
-            | OutputKind::Anchor(_)
-            | OutputKind::SharedAnchor => None,
-        }))
     }
 
     /// Returns the peer's signed commitment transaction, ready to be broadcast.

@@ -9,5 +9,6 @@
 mod calm;
 mod crash;
 mod mortal;
+mod oracle;
 mod peer;
 mod support;
