@@ -8,7 +8,11 @@ mod bitcoind;
 mod ci;
 mod demo_real;
 mod deps;
+mod failures;
 mod run;
+mod sources;
+mod spec;
+mod table;
 mod test;
 
 use std::process::ExitCode;
@@ -19,6 +23,8 @@ cargo xtask COMMAND
   test        every test of the workspace, with a real bitcoind where one can be had
   ci          formatting, clippy, docs, deps, then every test: what .ci/run runs
   deps        the workspace's edges against the table of layers
+  spec        the requirements of the BOLTs against the tests; --json for a program
+  failures    what went wrong elsewhere against the tests; --json for a program
   alone       each crate packaged, built and tested outside the workspace
   bitcoind    finds a bitcoind or brings one, and prints its path
   demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
@@ -31,6 +37,8 @@ fn main() -> ExitCode {
         Some("test") => test::run(),
         Some("ci") => ci::run(),
         Some("deps") => deps::run(),
+        Some("spec") => spec::run(&rest),
+        Some("failures") => failures::run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bitcoind") => bitcoind::run(),
         Some("demo-real") => demo_real::run(&rest),

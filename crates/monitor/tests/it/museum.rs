@@ -7,6 +7,7 @@ mod identity;
 mod input;
 mod outcome;
 mod reorg;
+mod revoked;
 mod updates;
 
 use bitcoin::{OutPoint, Transaction};
