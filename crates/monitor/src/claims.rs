@@ -81,7 +81,7 @@ fn commitment(state: &MonitorState, index: &Index) -> Option<ClaimRequest> {
 ///
 /// Nothing is claimed that we failed back: a preimage that opens it is then another HTLC's, which
 /// has the same hash.
-fn preimage_for(state: &MonitorState, htlc: &HtlcState) -> Option<PaymentPreimage> {
+pub(crate) fn preimage_for(state: &MonitorState, htlc: &HtlcState) -> Option<PaymentPreimage> {
     match htlc.removal {
         Some(RemovalReason::Failed { .. }) => None,
         Some(RemovalReason::Fulfilled { .. }) | None => {

@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod balance;
 mod block;
 mod card;
 mod claims;

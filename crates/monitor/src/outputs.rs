@@ -55,18 +55,15 @@ pub(crate) fn classify(
     }
 }
 
-/// Says who took a delayed output: of a revoked commitment we do with the revocation key, the peer
-/// does after the delay. Any true element chooses the first (BOLT 3, "`to_local` Output").
+/// Says who took a delayed output: the commitment's owner after the delay, the other side with the
+/// revocation key, which any true element chooses (BOLT 3, "`to_local` Output").
 pub(crate) fn taker(closing: &Closing, witness: &Witness) -> Side {
     let is_true = |element: &[u8]| match element.split_last() {
         None => false,
         Some((last, rest)) => rest.iter().any(|byte| *byte != 0) || !matches!(last, 0 | 0x80),
     };
-    if closing.revoked().is_none() || witness.second_to_last().is_some_and(is_true) {
-        Side::Local
-    } else {
-        Side::Remote
-    }
+    let is_penalty = witness.second_to_last().is_some_and(is_true);
+    if is_penalty { closing.owner.other() } else { closing.owner }
 }
 
 /// One input that spends an HTLC output.
