@@ -41,6 +41,20 @@ pub struct CommitmentInput<'a> {
     pub htlcs: &'a [&'a Htlc],
 }
 
+impl CommitmentInput<'_> {
+    /// Says whether an HTLC is too small for an output of its own in this commitment.
+    ///
+    /// Source: BOLT 3, "Trimmed Outputs".
+    pub fn is_trimmed(&self, htlc: &Htlc) -> bool {
+        let is_success = !is_offered_by(self.owner, htlc.direction);
+        let fee =
+            rules(self.parameters.format).htlc_fee(self.commitment.feerate_per_kw, is_success);
+        let left = htlc.amount_msat.to_sat_floor().checked_sub(fee);
+        let dust_limit = self.parameters.side(self.owner).dust_limit;
+        !left.is_some_and(|left| exists(left, dust_limit))
+    }
+}
+
 /// A commitment transaction, and what each of its outputs is for.
 ///
 /// # Shape
@@ -422,8 +436,6 @@ fn htlc_drafts(
     rules: &FormatRules,
     keys: &CommitmentKeys,
 ) -> (Vec<Draft>, Vec<(HtlcDirection, HtlcId)>) {
-    let dust_limit = input.parameters.side(input.owner).dust_limit;
-    let feerate_per_kw = input.commitment.feerate_per_kw;
     let scripts = HtlcScripts::new(rules, keys);
     // Two main outputs and two anchors may follow.
     let mut drafts = Vec::with_capacity(input.htlcs.len() + 4);
@@ -431,8 +443,7 @@ fn htlc_drafts(
     for htlc in input.htlcs {
         let is_offered = is_offered_by(input.owner, htlc.direction);
         let amount = htlc.amount_msat.to_sat_floor();
-        let left = amount.checked_sub(rules.htlc_fee(feerate_per_kw, !is_offered));
-        if !left.is_some_and(|left| exists(left, dust_limit)) {
+        if input.is_trimmed(htlc) {
             trimmed.push((htlc.direction, htlc.htlc_id));
             continue;
         }

@@ -6,6 +6,7 @@ use bitcoin::OutPoint;
 use lastword_types::{BlockHeight, BlockRef, Card, MonitorState};
 
 use crate::claims;
+use crate::deadline;
 use crate::index::{self, Index};
 use crate::outputs;
 
@@ -15,7 +16,7 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
         channel_id: state.parameters.channel_id,
         latest_update: state.latest_update,
         watched: watched(state, index),
-        next_deadline: next_deadline(state),
+        next_deadline: next_deadline(state, index),
         has_undelivered: !index.undelivered.is_empty(),
         is_closed: index::is_closed(state),
         has_claims: claims::any(state, index),
@@ -44,15 +45,17 @@ fn watched(state: &MonitorState, index: &Index) -> Vec<OutPoint> {
     watched
 }
 
-/// The next height at which a fact of the chain becomes final: a verdict may then change and an
-/// output is no longer watched.
+/// The next height at which a fact of the chain becomes final, so that a verdict may change and an
+/// output is no longer watched; or at which an HTLC stands too long.
 ///
 /// That a claim becomes possible at some height changes nothing that the monitor remembers.
-fn next_deadline(state: &MonitorState) -> Option<BlockHeight> {
+fn next_deadline(state: &MonitorState, index: &Index) -> Option<BlockHeight> {
     let funding = state.funding_spend.as_ref().map(|spend| spend.block);
     let outputs = state.output_spends.values().map(|spend| spend.block);
     let blocks = funding.into_iter().chain(outputs);
-    blocks.map(|block| block.height.final_at()).filter(|height| *height > state.best.height).min()
+    let finals = blocks.map(|block| block.height.final_at());
+    let finals = finals.filter(|height| *height > state.best.height);
+    finals.chain(deadline::next(state, index)).min()
 }
 
 fn is_pending(state: &MonitorState, outpoint: OutPoint) -> bool {

@@ -5,11 +5,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use bitcoin::OutPoint;
 use lastword_bolt3::SecretStore;
 use lastword_types::{
-    HtlcDirection, HtlcId, HtlcOrigin, HtlcState, MonitorState, OutputSpend, OutputSpendKind,
-    PaymentId, Side,
+    BlockHeight, HtlcDirection, HtlcId, HtlcOrigin, HtlcState, MonitorState, OutputSpend,
+    OutputSpendKind, PaymentId, Side,
 };
 
 use crate::closing::Closing;
+use crate::deadline;
 use crate::error::MonitorError;
 use crate::marks::{HtlcRef, spell};
 use crate::verdict;
@@ -44,6 +45,9 @@ pub(crate) struct Index {
     pub(crate) standing: BTreeSet<HtlcRef>,
     /// Those of them that one side's newest commitment is without.
     pub(crate) leaving: BTreeSet<HtlcRef>,
+    /// Those that stand in a commitment which is not revoked, by the height before which they should
+    /// leave it.
+    pub(crate) deadlines: BTreeSet<(BlockHeight, HtlcRef)>,
     /// Offered HTLCs whose outcome was not told.
     pub(crate) undelivered: BTreeSet<HtlcId>,
     /// The parts of payments.
@@ -67,6 +71,7 @@ impl Index {
             open: BTreeSet::new(),
             standing: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             undelivered: BTreeSet::new(),
             by_payment: BTreeMap::new(),
             violated: BTreeSet::new(),
@@ -131,6 +136,8 @@ impl Index {
         let stands = stands(state, htlc);
         set(&mut self.standing, key, stands);
         set(&mut self.leaving, key, stands && htlc.removal.is_some());
+        let deadline = (deadline::of(&htlc.htlc), key);
+        set(&mut self.deadlines, deadline, deadline::is_live(state, htlc));
     }
 
     /// Puts an HTLC into, or takes it out of, the sets that say what became of it.
@@ -173,7 +180,7 @@ fn stands(state: &MonitorState, htlc: &HtlcState) -> bool {
         || in_any(Side::Remote, [Some(state.remote.number), remote_previous])
 }
 
-fn set(of: &mut BTreeSet<HtlcRef>, key: HtlcRef, is_member: bool) {
+fn set<K: Ord>(of: &mut BTreeSet<K>, key: K, is_member: bool) {
     if is_member {
         of.insert(key);
     } else {

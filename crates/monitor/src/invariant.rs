@@ -8,7 +8,7 @@ use lastword_types::{Close, HtlcDirection, HtlcState, MonitorState, RemovalReaso
 use crate::error::MonitorError;
 use crate::index::Index;
 use crate::marks::{HtlcRef, spell};
-use crate::{update, verdict};
+use crate::{deadline, update, verdict};
 
 /// Refuses a state that contradicts itself.
 pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
@@ -178,7 +178,9 @@ fn check_places(
     let is_listed = direction == HtlcDirection::Offered && index.undelivered.contains(&htlc_id);
     ensure(owes == is_listed, "an HTLC that is owed is not listed")?;
     let is_removed = htlc.removal.is_some() && index.standing.contains(&key);
-    ensure(index.leaving.contains(&key) == is_removed, "an HTLC that leaves is not listed")
+    ensure(index.leaving.contains(&key) == is_removed, "an HTLC that leaves is not listed")?;
+    let is_timed = index.deadlines.contains(&(deadline::of(&htlc.htlc), key));
+    ensure(is_timed == deadline::is_live(state, htlc), "an HTLC with a deadline is not listed")
 }
 
 fn ensure(holds: bool, otherwise: &'static str) -> Result<(), MonitorError> {

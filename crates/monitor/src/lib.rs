@@ -8,6 +8,7 @@ mod block;
 mod card;
 mod claims;
 mod closing;
+mod deadline;
 mod error;
 mod index;
 mod invariant;

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use lastword_types::{
     Alarm, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, FulfilledHow, Htlc,
-    HtlcDirection, HtlcId, HtlcKey, MonitorRecord, MonitorState, MonitorUpdate, NewChannel,
-    OutputSpendKind, Side, Told, UpdateId, Verdict,
+    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MonitorRecord, MonitorState,
+    MonitorUpdate, NewChannel, OutputSpendKind, Side, Told, UpdateId, Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -19,7 +19,7 @@ use crate::marks::{HtlcRef, Marks};
 use crate::release;
 use crate::revoked;
 use crate::update::{self, UpdateDraft};
-use crate::{card, claims, verdict};
+use crate::{card, claims, deadline, verdict};
 
 /// The monitor of one channel: what the channel, the chain and the consumer told it, and what
 /// follows from that.
@@ -197,9 +197,11 @@ impl Monitor {
 
     /// Returns what a person should hear of, as long as it stands.
     pub fn alarms(&self) -> Vec<Alarm> {
-        let violated = self.index.violated.iter();
-        let violated = violated.map(|key| Alarm::FinalityViolated { htlc: self.key(*key) });
-        self.closing_alarm().into_iter().chain(self.loss_alarm()).chain(violated).collect()
+        let violated = self.index.violated.iter().map(|key| self.late_alarm(*key));
+        let waits = self.state.fail_channel && self.state.funding_spend.is_none();
+        let overdue = waits.then(|| self.overdue_alarms(|_| true)).into_iter().flatten();
+        let channel = self.closing_alarm().into_iter().chain(self.loss_alarm());
+        channel.chain(violated).chain(overdue).collect()
     }
 
     /// Returns what became of an HTLC, or `None` if it is not known.
@@ -267,7 +269,9 @@ impl Monitor {
     fn commit_update(&mut self, update_id: UpdateId, draft: UpdateDraft<'_>) -> Vec<Effect> {
         let revoked = self.revoked_closing(&draft);
         let mut before = self.verdicts(draft.marks.keys().chain(&self.index.leaving));
-        if revoked.is_some() {
+        let learnt: BTreeSet<_> = draft.preimages.keys().copied().collect();
+        // A closing decides what time had only prepared.
+        if revoked.is_some() || draft.fail_channel || !learnt.is_empty() {
             before.append(&mut self.verdicts(&self.index.open));
         }
         let had_loss = self.state.data_loss;
@@ -277,7 +281,10 @@ impl Monitor {
             self.index.closing = revoked::reread(&self.state, &self.index, number);
             self.index.reread_spends(&self.state);
         }
+        // Other HTLCs wait for the next block: one that came too late is rather failed off chain.
+        let overdue = self.go_on_chain(|htlc| learnt.contains(&htlc.htlc.payment_hash));
         let mut effects = self.settle(before);
+        effects.extend(overdue);
         if revoked.is_some() {
             effects.extend(self.closing_alarm().map(Effect::Alarm));
         }
@@ -374,14 +381,17 @@ impl Monitor {
         }
         // It is above the best block, or that block itself with more that was found in it.
         self.state.best = block;
+        let overdue = self.go_on_chain(|_| true);
+        let is_decided = !overdue.is_empty();
         let mut effects = self.settle(before);
+        effects.extend(overdue);
         if has_closed {
             effects.extend(self.closing_alarm().map(Effect::Alarm));
         }
         if !had_loss {
             effects.extend(self.loss_alarm().map(Effect::Alarm));
         }
-        if has_facts {
+        if has_facts || is_decided {
             effects.push(Effect::ClaimsChanged);
         }
         effects.push(Effect::CardChanged);
@@ -428,10 +438,48 @@ impl Monitor {
                 effects.push(Effect::LedgerChanged(name));
             }
             if is_violated && !was_violated {
-                effects.push(Effect::Alarm(Alarm::FinalityViolated { htlc: name }));
+                effects.push(Effect::Alarm(self.late_alarm(key)));
             }
         }
         effects
+    }
+
+    /// Fails the channel if it is open and an HTLC stands in it too long, and says which.
+    ///
+    /// Source: BOLT 2, "`cltv_expiry_delta` Selection"; BOLT 5, "Failing a Channel".
+    fn go_on_chain(&mut self, may_count: impl Fn(&HtlcState) -> bool) -> Vec<Effect> {
+        if self.is_closed() {
+            return Vec::new();
+        }
+        let alarms: Vec<_> = self.overdue_alarms(may_count).map(Effect::Alarm).collect();
+        self.state.fail_channel = !alarms.is_empty();
+        alarms
+    }
+
+    fn overdue_alarms(
+        &self,
+        may_count: impl Fn(&HtlcState) -> bool,
+    ) -> impl Iterator<Item = Alarm> {
+        let overdue = deadline::overdue(&self.state, &self.index);
+        let overdue =
+            overdue.filter(move |(key, _)| self.state.htlcs.get(key).is_some_and(&may_count));
+        overdue.map(|(key, overdue)| Alarm::GoingOnChain { htlc: self.key(key), overdue })
+    }
+
+    /// Says what a preimage means that came after the final failure.
+    fn late_alarm(&self, key: HtlcRef) -> Alarm {
+        let htlc = self.key(key);
+        match self.state.htlcs.get(&key).and_then(|state| state.failed) {
+            Some(HtlcFailure::FailedBack) => Alarm::ForwardLost { htlc },
+            Some(
+                HtlcFailure::Removed { .. }
+                | HtlcFailure::TimedOut
+                | HtlcFailure::Absent
+                | HtlcFailure::NeverSent
+                | HtlcFailure::Abandoned,
+            )
+            | None => Alarm::FinalityViolated { htlc },
+        }
     }
 
     fn closing_alarm(&self) -> Option<Alarm> {

@@ -17,6 +17,9 @@
 //! A revoked commitment resolves HTLCs like any other: by its outputs. What became of an HTLC before
 //! is final and stays, whoever gets the output that the HTLC has there.
 //!
+//! A forward that is not decided when its inbound half is about to expire counts as failed from then
+//! on, if the channel is closed: the one failure without proof.
+//!
 //! A preimage that is known from elsewhere is not asked for here, nor is what time it is: an HTLC
 //! whose output is unspent can be claimed long after its expiry.
 
@@ -26,12 +29,21 @@ use lastword_types::{
 };
 
 use crate::closing::Closing;
+use crate::deadline;
 use crate::marks::spell;
 
-/// Returns what became of an HTLC on the evidence in the state.
+/// Returns what became of an HTLC on the evidence in the state, and at its height.
 ///
 /// `closing` is the commitment transaction that spent the funding output, if one did.
 pub(crate) fn of(state: &MonitorState, closing: Option<&Closing>, htlc: &HtlcState) -> Verdict {
+    let proven = proven(state, closing, htlc);
+    if !proven.is_final() && deadline::is_failed_back(state, &htlc.htlc) {
+        return Verdict::Failed { reason: HtlcFailure::FailedBack };
+    }
+    proven
+}
+
+fn proven(state: &MonitorState, closing: Option<&Closing>, htlc: &HtlcState) -> Verdict {
     if let Some(reason) = htlc.failed {
         return Verdict::Failed { reason };
     }

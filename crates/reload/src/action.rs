@@ -235,6 +235,7 @@ impl fmt::Display for FailureName {
             HtlcFailure::Absent => f.write_str("absent from the closing"),
             HtlcFailure::NeverSent => f.write_str("never sent"),
             HtlcFailure::Abandoned => f.write_str("abandoned"),
+            HtlcFailure::FailedBack => f.write_str("failed back before it was decided"),
         }
     }
 }

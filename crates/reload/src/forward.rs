@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use lastword_ports::InboundState;
-use lastword_types::{HtlcKey, ReleasePaymentComplete, Told, Verdict};
+use lastword_types::{HtlcFailure, HtlcKey, ReleasePaymentComplete, Told, Verdict};
 
 use crate::action::{Action, Planned};
 use crate::gather::Outbound;
@@ -35,7 +35,7 @@ pub(crate) fn plan_forward(
                 Reason::OutboundFulfilled,
             )),
             Verdict::Failed { reason } => {
-                Some((Action::FailInbound { inbound, outbound, reason }, Reason::OutboundFailed))
+                Some((Action::FailInbound { inbound, outbound, reason }, why(reason)))
             }
         },
         InboundState::Resolved => release(Reason::InboundResolved),
@@ -45,4 +45,15 @@ pub(crate) fn plan_forward(
         }
     };
     actions.extend(planned.map(|(action, reason)| Planned { action, reason }));
+}
+
+fn why(reason: HtlcFailure) -> Reason {
+    match reason {
+        HtlcFailure::FailedBack => Reason::FailedBack,
+        HtlcFailure::Removed { .. }
+        | HtlcFailure::TimedOut
+        | HtlcFailure::Absent
+        | HtlcFailure::NeverSent
+        | HtlcFailure::Abandoned => Reason::OutboundFailed,
+    }
 }

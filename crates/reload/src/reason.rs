@@ -46,6 +46,8 @@ pub enum Reason {
     OutboundFulfilled,
     /// The outbound half finally failed (R12).
     OutboundFailed,
+    /// The inbound half was about to expire while the outbound half was open on chain (R12).
+    FailedBack,
     /// The inbound half is durably settled (R12).
     InboundResolved,
     /// The inbound half's channel is archived (R12).
@@ -81,6 +83,7 @@ impl fmt::Display for Reason {
             }
             Self::OutboundFulfilled => "R12, the outbound half was fulfilled",
             Self::OutboundFailed => "R12, the outbound half finally failed",
+            Self::FailedBack => "R12, the inbound half would expire before the outbound one ends",
             Self::InboundResolved => "R12, the inbound half is durably settled",
             Self::InboundGone => "R12, the inbound half's channel is archived",
             Self::InboundUnknown => "R12, the node does not know the inbound half",

@@ -11,6 +11,25 @@ use serde::{Deserialize, Serialize};
 /// Source: BOLT 5 says "reasonable depth"; six is rust-lightning's constant of this name.
 pub const ANTI_REORG_DELAY: u32 = 6;
 
+/// Blocks after the expiry of an HTLC that we offered, at the end of which it must have left every
+/// live commitment; else the channel is failed (BOLT 2 calls it the grace period `G`).
+///
+/// Source: BOLT 2, "`cltv_expiry_delta` Selection": 1 or 2.
+pub const OFFERED_GRACE_BLOCKS: u32 = 2;
+
+/// Blocks before the expiry of an HTLC that we fulfil, at whose beginning it must have left every
+/// live commitment; else the channel is failed, so that its output is ours before the peer may take
+/// it back.
+///
+/// Source: BOLT 2, "`cltv_expiry_delta` Selection": `2R+G+S`, for which it suggests 18.
+pub const FULFIL_DEADLINE_BLOCKS: u32 = 18;
+
+/// Blocks before the expiry of the inbound half of a forward, from which it is failed back although
+/// the outbound half is open on chain: else the upstream peer closes that channel too.
+///
+/// Source: rust-lightning's `LATENCY_GRACE_PERIOD_BLOCKS`, in its second use.
+pub const EARLY_FAIL_BACK_BLOCKS: u32 = 3;
+
 /// The height of a block; the genesis block has 0.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -28,6 +47,12 @@ impl BlockHeight {
     #[must_use]
     pub fn plus(self, blocks: u32) -> Self {
         Self(self.0.saturating_add(blocks))
+    }
+
+    /// Returns the height `blocks` earlier, or 0 if there is none.
+    #[must_use]
+    pub fn minus(self, blocks: u32) -> Self {
+        Self(self.0.saturating_sub(blocks))
     }
 }
 

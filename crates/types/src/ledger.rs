@@ -59,7 +59,8 @@ pub enum Verdict {
         /// What it waits for.
         until: FailingUntil,
     },
-    /// No transaction can pay the other side any more. Final.
+    /// No transaction can pay the other side any more, or it no longer counts
+    /// ([`HtlcFailure::FailedBack`]). Final.
     Failed {
         /// Why.
         reason: HtlcFailure,
@@ -114,6 +115,10 @@ pub enum HtlcFailure {
     NeverSent,
     /// The caller gave up before anything left this node.
     Abandoned,
+    /// The outbound half of a forward was open on chain when the inbound half was about to expire:
+    /// the inbound half is failed back, and the peer can still be paid. The one failure that is
+    /// final without proof, and never that of a payment of our own.
+    FailedBack,
 }
 
 /// What a payment came to.

@@ -17,7 +17,10 @@ pub mod update;
 
 pub use amount::{AmountMsat, FeeRatePerKw};
 pub use balance::{Balance, BalanceKind, BalanceTotals, BalanceView, Balances};
-pub use block::{ANTI_REORG_DELAY, BlockHeight, BlockRef};
+pub use block::{
+    ANTI_REORG_DELAY, BlockHeight, BlockRef, EARLY_FAIL_BACK_BLOCKS, FULFIL_DEADLINE_BLOCKS,
+    OFFERED_GRACE_BLOCKS,
+};
 pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
 pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
 pub use htlc::{
@@ -41,6 +44,6 @@ pub use state::{
 };
 pub use update::{
     Alarm, ChainDelta, Effect, HtlcAdded, HtlcRemoved, LocalCommitment, MonitorRecord,
-    MonitorUpdate, NewChannel, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
-    RemovalReason, UpdateStep,
+    MonitorUpdate, NewChannel, Overdue, PerCommitmentSecret, ReleasePaymentComplete,
+    RemoteCommitment, RemovalReason, UpdateStep,
 };

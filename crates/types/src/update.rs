@@ -296,4 +296,31 @@ pub enum Alarm {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// We go on chain by ourselves: an HTLC stands in a live commitment past its deadline.
+    GoingOnChain {
+        /// Which HTLC.
+        htlc: HtlcKey,
+        /// Which deadline.
+        overdue: Overdue,
+    },
+    /// A forward was paid for by us: the peer downstream claimed its half with the preimage after
+    /// the inbound half was failed back early ([`HtlcFailure::FailedBack`]).
+    ///
+    /// [`HtlcFailure::FailedBack`]: crate::HtlcFailure::FailedBack
+    ForwardLost {
+        /// The outbound half.
+        htlc: HtlcKey,
+    },
+}
+
+/// What an HTLC should have left every live commitment before.
+///
+/// Source: BOLT 2, "`cltv_expiry_delta` Selection".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Overdue {
+    /// We offered it: its expiry and [`OFFERED_GRACE_BLOCKS`](crate::OFFERED_GRACE_BLOCKS) more.
+    Expired,
+    /// We know its preimage: its expiry less
+    /// [`FULFIL_DEADLINE_BLOCKS`](crate::FULFIL_DEADLINE_BLOCKS).
+    Fulfilment,
 }

@@ -5,7 +5,7 @@ use lastword_types::{
 };
 
 use crate::channel::{
-    BIRTH, CHANNEL, Channel, EXPIRY, FAILED, PEER, US, block, fulfilled, offer, preimage,
+    BIRTH, CHANNEL, Channel, EXPIRY, FAILED, Offer, PEER, US, block, fulfilled, offer, preimage,
 };
 
 /// What a driver does with empty blocks: it wakes a monitor only at its deadline. Returns how often.
@@ -25,7 +25,9 @@ fn drive(channel: &mut Channel, from: u32, blocks: u32) -> usize {
 #[test]
 fn a_thousand_empty_blocks_are_no_record_for_an_open_channel() {
     let mut channel = Channel::new(CommitmentFormat::StaticRemoteKey);
-    channel.add(US, offer(1, 50_000));
+    let name = channel.add(US, offer(1, 50_000));
+    channel.remove(name, FAILED);
+    channel.add(US, Offer { expiry: BIRTH + 1_000, ..offer(2, 50_000) });
     let before = channel.monitor().state().clone();
     assert_eq!(drive(&mut channel, BIRTH + 1, 1000), 0);
     assert_eq!(channel.monitor().state(), &before);

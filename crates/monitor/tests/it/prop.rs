@@ -186,7 +186,7 @@ fn forgetful(state: &MonitorState) -> MonitorState {
         ..htlc.clone()
     };
     let htlcs = state.htlcs.iter().map(|(key, htlc)| (*key, forget(htlc))).collect();
-    MonitorState { htlcs, ..state.clone() }
+    MonitorState { htlcs, fail_channel: false, ..state.clone() }
 }
 
 /// Records that no monitor in this state may take.

@@ -1,8 +1,8 @@
 //! What the user is told.
 
 use lastword_types::{
-    self as types, AmountMsat, ChannelId, CommitmentNumber, Event, HtlcKey, PartIndex, PaymentHash,
-    PaymentPreimage,
+    self as types, AmountMsat, ChannelId, CommitmentNumber, Event, HtlcKey, Overdue, PartIndex,
+    PaymentHash, PaymentPreimage,
 };
 use serde::{Deserialize, Serialize};
 

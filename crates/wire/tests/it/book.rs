@@ -3,7 +3,7 @@
 use lastword_types::{
     Alarm, AmountMsat, BlockHeight, BookEntry, BookState, ChannelId, Event, EventKey, EventKind,
     Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata, Outcome,
-    PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState,
+    Overdue, PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState,
 };
 
 use crate::any::Any;

@@ -1,8 +1,8 @@
 //! Arbitrary payment records, books and events.
 
 use lastword_types::{
-    Alarm, BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, PaymentId,
-    PaymentRecord, PaymentState,
+    Alarm, BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, Overdue,
+    PaymentId, PaymentRecord, PaymentState,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
