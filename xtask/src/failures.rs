@@ -178,15 +178,17 @@ impl Here<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn document() -> String {
         let mut document = "| id | what went wrong | here |\n|---|---|---|\n".to_owned();
         for number in FAILURES {
-            document += &format!("| B{number:03} | a story | later: storage |\n");
+            writeln!(document, "| B{number:03} | a story | later: storage |").unwrap();
         }
         for number in GAPS {
-            document += &format!("| G{number} | a story | cannot occur: no such thing |\n");
+            writeln!(document, "| G{number} | a story | cannot occur: no such thing |").unwrap();
         }
         document
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask spec`: the requirements of the BOLTs on an on-chain resolver against the tests.
 //!
 //! `docs/BOLT5.md` has one row for each requirement. A test claims rows by its name: by the end of
-//! it (`…_ll5_rl3`), or in `bolt3` also by its beginning (`t_3_…`). A row that applies and that no
+//! it (`…_ll5_rl3`) or by its beginning (`t_3_…`, `f_7_and_z_5_…`). A row that applies and that no
 //! test claims is a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,10 +141,13 @@ fn read_here(cell: &str) -> Result<Here<'_>, String> {
 fn claimed(name: &str) -> Vec<String> {
     let words: Vec<&str> = name.split('_').collect();
     let mut ids = Vec::new();
-    if let [family, number, _, ..] = words[..]
+    let mut beginning = &words[..];
+    while let [family, number, rest @ ..] = beginning
+        && let [next, ..] = rest
         && let Some(id) = row_id(family, number)
     {
         ids.push(id);
+        beginning = if *next == "and" { &rest[1..] } else { &[] };
     }
     for word in words.iter().skip(1).rev() {
         let digits = word.find(|c: char| c.is_ascii_digit()).unwrap_or(word.len());
@@ -229,6 +232,8 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// A document in which every row is `here`.
@@ -236,7 +241,7 @@ mod tests {
         let mut document = "| id | level | requirement | here |\n|---|---|---|---|\n".to_owned();
         for (family, count) in FAMILIES {
             for number in 1..=count {
-                document += &format!("| {family}-{number} | MUST | something | {here} |\n");
+                writeln!(document, "| {family}-{number} | MUST | something | {here} |").unwrap();
             }
         }
         document
@@ -250,6 +255,7 @@ mod tests {
     fn names_claim_rows_by_their_end_and_their_beginning() {
         assert_eq!(claimed("an_offer_is_fulfilled_ll5_rl3"), ["RL-3", "LL-5"]);
         assert_eq!(claimed("t_16_htlcs_differ_by_expiry_only"), ["T-16"]);
+        assert_eq!(claimed("f_7_and_z_5_a_child_is_replaced"), ["F-7", "Z-5"]);
         for none in ["row_7_an_older_book", "w3_and_w4_an_older_book", "ll5", "a_test_of_b3"] {
             assert_eq!(claimed(none), Vec::<String>::new(), "{none}");
         }
