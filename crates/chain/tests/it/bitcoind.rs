@@ -112,7 +112,12 @@ impl Drop for Node {
     }
 }
 
+/// What a node must relay for packages of version 3, where it does not by default: packages whose
+/// parent has an anchor of any value up to dust. In a file, where a node leaves what it does not know.
+const POLICY: &str = "[regtest]\nmempooltruc=enforce\npermitephemeral=anchor,dust\n";
+
 fn spawn(program: &Path, folder: &Path, port: u16) -> Child {
+    std::fs::write(folder.join("bitcoin.conf"), POLICY).expect("there is room");
     Command::new(program)
         .arg(format!("-datadir={}", folder.display()))
         .arg(format!("-rpcport={port}"))
@@ -128,7 +133,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn kind<T>(result: Result<T, ChainError>) -> Result<T, ChainErrorKind> {
+pub(crate) fn kind<T>(result: Result<T, ChainError>) -> Result<T, ChainErrorKind> {
     result.map_err(|error| error.kind)
 }
 

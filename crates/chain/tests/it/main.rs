@@ -4,6 +4,8 @@ mod agreement;
 mod bitcoind;
 mod http;
 mod index;
+#[cfg(test)]
+mod package;
 mod prop;
 mod rpc_errors;
 mod support;

@@ -205,3 +205,54 @@ fn a_refused_transaction_carries_the_reason() {
     let away = kind_of(vec![Reply::Close], |source| source.broadcast(&transaction));
     assert_eq!(away, Err(ChainErrorKind::Retry));
 }
+
+/// An answer to `submitpackage`: what is said of the package, and of each transaction.
+fn packaged(message: &str, errors: &[Option<&str>]) -> Reply {
+    let results: serde_json::Map<String, serde_json::Value> = errors
+        .iter()
+        .enumerate()
+        .map(|(at, error)| {
+            (format!("{at:064}"), error.map_or(json!({}), |it| json!({ "error": it })))
+        })
+        .collect();
+    Reply::Result(json!({ "package_msg": message, "tx-results": results }))
+}
+
+#[test]
+fn a_package_is_taken_whole_or_because_its_parts_are_known() {
+    let package = [pay(&[], &[1]), pay(&[], &[2])];
+    let failed = || packaged("transaction failed", &[Some("txn-already-known"), None]);
+    let known = || Reply::Error(-27, "Transaction outputs already in utxo set");
+    for replies in [
+        vec![packaged("success", &[None, None])],
+        vec![failed(), known(), known()],
+        vec![failed(), known(), Reply::Result(json!("00"))],
+        // What an old node says, or one that finds the package misshapen.
+        vec![Reply::Error(-32601, "Method not found"), known(), Reply::Result(json!("00"))],
+    ] {
+        assert_eq!(kind_of(replies, |source| source.broadcast_package(&package)), Ok(()));
+    }
+}
+
+#[test]
+fn a_refused_package_carries_the_reason_of_each_part() {
+    let package = [pay(&[], &[1]), pay(&[], &[2])];
+    let refused = || packaged("transaction failed", &[Some("min relay fee not met"), Some("late")]);
+    let low = || Reply::Error(-26, "min relay fee not met, 0 < 110");
+    let server = scripted(vec![hello(), refused(), low()]);
+    let mut source = server.connect().expect("the greeting is right");
+    let error = source.broadcast_package(&package).expect_err("the node refuses");
+    server.finish();
+    assert_eq!(error.kind, ChainErrorKind::Rejected);
+    let reason = error.source.as_deref().and_then(|source| source.downcast_ref());
+    let message = "transaction failed: min relay fee not met: late".to_owned();
+    assert_eq!(reason, Some(&RpcRefusal { code: -26, message }));
+
+    for replies in [vec![Reply::Close], vec![refused(), Reply::Close]] {
+        let away = kind_of(replies, |source| source.broadcast_package(&package));
+        assert_eq!(away, Err(ChainErrorKind::Retry));
+    }
+    let nonsense = Reply::Result(json!({ "package_msg": 7 }));
+    let kind = kind_of(vec![nonsense], |source| source.broadcast_package(&package));
+    assert_eq!(kind, Err(ChainErrorKind::Nonsense));
+}

@@ -56,6 +56,22 @@ fn the_remote_equals_the_local() {
     assert_eq!(reason(there), reason(here));
     let orphan = pay(&[output(&conflict, 0)], &[1]);
     assert_eq!(kind(remote.broadcast(&orphan)), kind(local.broadcast(&orphan)));
+
+    // A package is taken in its order, and up to what is refused.
+    let child = pay(&[output(&spend, 0)], &[2]);
+    let grandchild = pay(&[output(&child, 0)], &[1]);
+    let backwards = [grandchild.clone(), child.clone()];
+    assert_eq!(kind(remote.broadcast_package(&backwards)), Err(ChainErrorKind::Rejected));
+    assert_eq!(local.lock().mempool(), [spend.compute_txid()]);
+    let package = [spend.clone(), child.clone(), conflict.clone()];
+    let there = remote.broadcast_package(&package).expect_err("the last one conflicts");
+    let here = local.broadcast_package(&package).expect_err("the last one conflicts");
+    assert_eq!(reason(there), reason(here));
+    assert_eq!(local.lock().mempool(), [&spend, &child].map(bitcoin::Transaction::compute_txid));
+    for _ in 0..2 {
+        assert_eq!(kind(remote.broadcast_package(&[spend.clone(), child.clone()])), Ok(()));
+    }
+    assert_eq!(kind(remote.broadcast_package(&[])), Ok(()));
 }
 
 #[test]
