@@ -8,6 +8,7 @@ mod input;
 mod outcome;
 mod reorg;
 mod revoked;
+mod time;
 mod updates;
 
 use bitcoin::{OutPoint, Transaction};
