@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bolt5;
+mod breach;
 mod card;
 mod chain;
 mod channel;
@@ -13,5 +14,6 @@ mod prop;
 mod refusals;
 mod reorg;
 mod spend;
+mod theft;
 mod twins;
 mod world;
