@@ -120,6 +120,24 @@ fn key(channel: &Channel, name: Name) -> HtlcKey {
     HtlcKey { channel_id: channel.nodes[US].parameters.channel_id, direction, htlc_id }
 }
 
+/// The commitment did not confirm while fees were high, and an HTLC too small for an output kept the
+/// inbound channel waiting until that was closed too.
+#[test]
+fn museum_b101_a_small_forward_does_not_wait_for_a_commitment_that_does_not_confirm() {
+    for format in FORMATS {
+        let mut channel = Channel::new(format);
+        let dust = channel.add(US, offer(1, 300));
+        make_forward(&mut channel, dust);
+        let height = INBOUND_EXPIRY - EARLY_FAIL_BACK_BLOCKS;
+        channel.connect(height - 1, &[]);
+        assert!(goes_on_chain(&channel));
+        assert_eq!(channel.verdict(dust), Verdict::Live);
+        channel.connect(height, &[]);
+        restart(&mut channel);
+        assert_eq!(channel.verdict(dust), failed(HtlcFailure::FailedBack));
+    }
+}
+
 /// A forward whose preimage is known is not given up, however late it is.
 #[test]
 fn museum_b091_a_known_preimage_is_not_failed_back() {
