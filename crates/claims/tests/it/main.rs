@@ -5,6 +5,7 @@ mod child;
 mod coins;
 mod economy;
 mod museum;
+mod penalty;
 mod prop;
 mod requests;
 mod scripts;

@@ -13,7 +13,8 @@ use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, ChannelParameters, ClaimKind, ClaimRequest,
     CommitmentFormat, CommitmentNumber, FeeRatePerKw, Htlc, HtlcDirection, HtlcId, HtlcOrigin,
-    PaymentPreimage, Side, SigningKey, SweepWitness, ToSelfDelay, UnsignedCommitment,
+    PaymentPreimage, PerCommitmentSecret, Side, SigningKey, SweepWitness, ToSelfDelay,
+    UnsignedCommitment,
 };
 
 /// The blocks that both sides wait for their own outputs.
@@ -228,6 +229,54 @@ impl World {
             requests.push(self.request(output, outpoint, heights, kind));
         }
         requests
+    }
+
+    /// What can be taken of the peer's commitment if it had revoked it: `to_local` and every HTLC.
+    pub(crate) fn penalty_requests(&mut self) -> Vec<ClaimRequest> {
+        let commitment = self.commitment(Side::Remote);
+        let per_commitment_secret = self.secret(commitment.number());
+        let revocation_pubkey = commitment.keys.revocation_pubkey;
+        let mut requests = Vec::new();
+        for (output, vout) in commitment.outputs.iter().zip(0..) {
+            let htlc = SweepWitness::HtlcRevocation { per_commitment_secret, revocation_pubkey };
+            let (witness, deadline) = match output.kind {
+                OutputKind::ToLocal => {
+                    let deadline = CONFIRMED.plus(u32::from(DELAY));
+                    (SweepWitness::Revocation { per_commitment_secret }, deadline)
+                }
+                OutputKind::Htlc { direction: HtlcDirection::Offered, .. } => {
+                    (htlc, CONFIRMED.plus(1))
+                }
+                OutputKind::Htlc { direction: HtlcDirection::Received, htlc_id, .. } => {
+                    let known = self.htlcs.iter().find(|htlc| htlc.htlc_id == htlc_id);
+                    (htlc, known.unwrap().cltv_expiry)
+                }
+                OutputKind::ToRemote | OutputKind::Anchor(_) | OutputKind::SharedAnchor => continue,
+            };
+            let outpoint = self.exists(&commitment.transaction, vout);
+            let kind = sweep(witness, 0, 0);
+            requests.push(self.request(output, outpoint, (CONFIRMED, Some(deadline)), kind));
+        }
+        requests
+    }
+
+    /// What takes the place of a penalty of an HTLC once the peer's HTLC transaction is confirmed.
+    pub(crate) fn second_penalty(&mut self, first: &ClaimRequest) -> ClaimRequest {
+        let commitment = self.commitment(Side::Remote);
+        let per_commitment_secret = self.secret(commitment.number());
+        let theft = commitment.htlc_transaction(first.outpoint.vout).unwrap();
+        ClaimRequest {
+            outpoint: self.exists(&theft.transaction, 0),
+            amount: theft.transaction.output[0].value,
+            script: theft.output_script,
+            deadline: Some(CONFIRMED.plus(u32::from(DELAY))),
+            kind: sweep(SweepWitness::Revocation { per_commitment_secret }, 0, 0),
+            ..first.clone()
+        }
+    }
+
+    fn secret(&mut self, number: CommitmentNumber) -> PerCommitmentSecret {
+        self.theirs.revoke(self.parameters.channel_id, number).unwrap()
     }
 
     fn commitment(&mut self, owner: Side) -> CommitmentTx {
