@@ -6,6 +6,7 @@ mod general;
 mod local;
 mod remote;
 mod revoked;
+mod zero_fee;
 
 use bitcoin::OutPoint;
 use lastword_types::{CommitmentFormat, FailingUntil, HtlcFailure, UpdateStep, Verdict};

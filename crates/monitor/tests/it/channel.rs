@@ -98,8 +98,11 @@ fn parameters(node: Node, format: CommitmentFormat) -> ChannelParameters {
     }
 }
 
-pub(crate) const FORMATS: [CommitmentFormat; 2] =
-    [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc];
+pub(crate) const FORMATS: [CommitmentFormat; 3] = [
+    CommitmentFormat::StaticRemoteKey,
+    CommitmentFormat::AnchorsZeroFeeHtlc,
+    CommitmentFormat::ZeroFee,
+];
 
 pub(crate) fn preimage(n: u8) -> PaymentPreimage {
     PaymentPreimage([n; 32])

@@ -2,8 +2,8 @@
 
 use lastword_types::{
     Alarm, AmountMsat, BlockHeight, BookEntry, BookState, ChannelId, Event, EventKey, EventKind,
-    Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata, Outcome,
-    Overdue, PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState,
+    Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata, Outcome, Overdue,
+    PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState,
 };
 
 use crate::any::Any;

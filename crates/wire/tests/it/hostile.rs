@@ -269,7 +269,7 @@ fn what_is_wrong_with_a_value_is_said_with_its_place() {
     // The first of two transactions claims 255 inputs.
     let (_, inner) = fault("monitor_connected", 2, 1 + 1 + 4 + 2, 0xFC);
     assert_eq!(inner, ValueFault::Transaction);
-    assert_eq!(fault("payment_decided_timed_out", 2, 1, 5), (2, ValueFault::Range));
+    assert_eq!(fault("payment_decided_timed_out", 2, 1, 6), (2, ValueFault::Range));
     assert_eq!(fault("card_busy", 14, 0, 0xFE), (1, ValueFault::IntegerWidth));
     let (at, inner) = fault("monitor_update_empty", 0, 32, 0xFD);
     assert_eq!((at, inner), (33, ValueFault::Truncated { missing: 8 }));

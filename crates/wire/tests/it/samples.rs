@@ -30,7 +30,7 @@ pub(crate) fn all() -> Vec<(&'static str, Any)> {
 }
 
 fn monitor_records() -> Vec<(&'static str, Any)> {
-    use CommitmentFormat::{AnchorsZeroFeeHtlc, StaticRemoteKey};
+    use CommitmentFormat::{AnchorsZeroFeeHtlc, StaticRemoteKey, ZeroFee};
     let release = |told| {
         let htlc = key(HtlcDirection::Offered, 3);
         MonitorRecord::Release(ReleasePaymentComplete { htlc, told })
@@ -43,6 +43,7 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
     [
         ("monitor_created_static_remote_key", created(StaticRemoteKey, Side::Local)),
         ("monitor_created_anchors", created(AnchorsZeroFeeHtlc, Side::Remote)),
+        ("monitor_created_zero_fee", created(ZeroFee, Side::Local)),
         ("monitor_release_sent", release(told(book::sent()))),
         (
             "monitor_release_failed",

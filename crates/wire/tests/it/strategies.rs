@@ -165,6 +165,7 @@ fn parameters() -> BoxedStrategy<ChannelParameters> {
     let format = prop_oneof![
         Just(CommitmentFormat::StaticRemoteKey),
         Just(CommitmentFormat::AnchorsZeroFeeHtlc),
+        Just(CommitmentFormat::ZeroFee),
     ];
     (channel_id(), outpoint(), integer(), format, side(), channel_side(), channel_side())
         .prop_map(|(channel_id, funding_outpoint, amount, format, opener, local, remote)| {
