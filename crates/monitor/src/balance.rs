@@ -243,12 +243,11 @@ impl<'s> Confirmed<'s> {
     fn divide(&self, purse: &mut Purse) {
         for (vout, output) in (0u32..).zip(&self.spend.transaction.output) {
             let outpoint = OutPoint { txid: self.closing.txid, vout };
-            match self.closing.output(outpoint) {
-                Some(known) => self.output(purse, outpoint, known),
-                None => {
-                    let place = Place { outpoint: Some(outpoint), htlc: None };
-                    purse.give(msat(output.value), BalanceKind::Unknown, place);
-                }
+            if let Some(known) = self.closing.output(outpoint) {
+                self.output(purse, outpoint, known);
+            } else {
+                let place = Place { outpoint: Some(outpoint), htlc: None };
+                purse.give(msat(output.value), BalanceKind::Unknown, place);
             }
         }
     }
@@ -332,11 +331,13 @@ impl<'s> Confirmed<'s> {
             return BalanceKind::Contended { peer_from };
         }
         let next = self.state.best.height.plus(1);
-        match unspent(self.state, htlc, unlocked, next) {
-            BalanceKind::ByTimeout { .. } | BalanceKind::ByPreimage { .. } if self.is_exposed => {
-                BalanceKind::Contended { peer_from: self.height }
-            }
-            kind => kind,
+        let kind = unspent(self.state, htlc, unlocked, next);
+        let is_for_us =
+            matches!(kind, BalanceKind::ByTimeout { .. } | BalanceKind::ByPreimage { .. });
+        if self.is_exposed && is_for_us {
+            BalanceKind::Contended { peer_from: self.height }
+        } else {
+            kind
         }
     }
 
