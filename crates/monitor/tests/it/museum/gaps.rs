@@ -196,10 +196,12 @@ fn gap_g16_a_close_from_beyond_what_we_know_is_told_and_fails_nothing() {
             restart(&mut channel);
             assert_eq!(channel.verdict(name), Verdict::Live);
             let alarms = channel.monitor().alarms();
-            let is_told = alarms.iter().any(|alarm| {
-                matches!(alarm, Alarm::UnknownFundingSpend { channel_id: CHANNEL, .. })
-            });
-            assert!(is_told || !alarms.is_empty());
+            let is_told = |alarm: &Alarm| {
+                matches!(alarm, Alarm::FutureCommitment { channel_id: CHANNEL, .. })
+            };
+            assert!(alarms.iter().any(is_told), "{alarms:?}");
+            let requests = channel.monitor().claim_requests();
+            assert!(requests.iter().any(|request| request.amount.to_sat() > 400_000), "to_remote");
         }
     }
 }
