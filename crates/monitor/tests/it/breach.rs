@@ -13,9 +13,9 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::channel::{
-    BIRTH, Channel, EXPIRY, FAILED, FORMATS, Name, PEER, US, block, fulfilled, offer, seen,
+    BIRTH, Channel, EXPIRY, FAILED, Name, PEER, US, block, fulfilled, offer, seen,
 };
-use crate::theft::Foreign;
+use crate::theft::{FORMATS, Foreign, may_aggregate};
 
 /// One thing in the life of the channel before the breach.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ impl Breach {
         let first = names[which % names.len()];
         let mut chosen = vec![first];
         let mut around = Foreign::None;
-        if self.channel.built(PEER, self.number).format() == CommitmentFormat::AnchorsZeroFeeHtlc {
+        if may_aggregate(self.channel.built(PEER, self.number).format()) {
             around = [Foreign::None, Foreign::Before, Foreign::After][usize::from(foreign)];
             if more {
                 chosen.extend(names.into_iter().filter(|it| *it != first && it.0 == first.0));

@@ -9,9 +9,21 @@ use bitcoin::{
 };
 use lastword_bolt3::{CommitmentTx, OutputKind, htlc_witness, remote_htlc_sighash, script_pubkey};
 use lastword_ports::{ChannelSigner as _, SigningRequest};
-use lastword_types::SigningKey;
+use lastword_types::{CommitmentFormat, SigningKey};
 
 use crate::channel::{CHANNEL, Channel, Name, Node, PEER, US, seen};
+
+/// Every format.
+pub(crate) const FORMATS: [CommitmentFormat; 3] = [
+    CommitmentFormat::StaticRemoteKey,
+    CommitmentFormat::AnchorsZeroFeeHtlc,
+    CommitmentFormat::ZeroFee,
+];
+
+/// Says whether the peer may add inputs and outputs to its HTLC transactions.
+pub(crate) fn may_aggregate(format: CommitmentFormat) -> bool {
+    remote_htlc_sighash(format) == EcdsaSighashType::SinglePlusAnyoneCanPay
+}
 
 /// Where inputs and outputs of somebody else stand in an HTLC transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

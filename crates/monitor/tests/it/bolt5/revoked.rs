@@ -12,11 +12,11 @@ use lastword_types::{
 
 use super::{CLOSED, DEEP, failed, failing, learn};
 use crate::channel::{
-    CHANNEL, Channel, DELAYS, EXPIRY, FAILED, FORMATS, Name, PEER, US, block, fulfilled, offer,
+    CHANNEL, Channel, DELAYS, EXPIRY, FAILED, Name, PEER, US, block, fulfilled, offer,
     preimage, seen,
 };
 use crate::spend::spend;
-use crate::theft::Foreign;
+use crate::theft::{FORMATS, Foreign, may_aggregate};
 
 const DUST: u64 = 300;
 
@@ -209,8 +209,10 @@ fn the_outputs_of_the_peers_htlc_transactions_are_taken_v6() {
 // BOLT 5: Revoked Transaction Close Handling
 #[test]
 fn the_peers_htlc_transactions_may_be_one_transaction_with_foreign_inputs_v6() {
-    for foreign in [Foreign::None, Foreign::Before, Foreign::After] {
-        let mut channel = Channel::new(CommitmentFormat::AnchorsZeroFeeHtlc);
+    let ways = [Foreign::None, Foreign::Before, Foreign::After];
+    let formats = FORMATS.into_iter().filter(|format| may_aggregate(*format));
+    for (format, foreign) in formats.flat_map(|format| ways.map(|foreign| (format, foreign))) {
+        let mut channel = Channel::new(format);
         let names = [1, 2, 3].map(|n| channel.add(US, offer(n, 10_000 * u64::from(n))));
         let number = newest(&channel);
         channel.add(PEER, offer(9, 20_000));
@@ -673,6 +675,39 @@ fn a_true_element_of_any_shape_is_the_revocation_branch() {
         assert_eq!(spend.kind, OutputSpendKind::Swept { owner });
         channel.disconnect(CLOSED);
     }
+}
+
+// BOLT 5: Revoked Transaction Close Handling
+#[test]
+fn a_long_history_costs_one_walk() {
+    const PASSED: u64 = 20_000;
+    let mut channel = Channel::new(CommitmentFormat::AnchorsZeroFeeHtlc);
+    let name = channel.add(US, offer(1, 50_000));
+    let number = newest(&channel);
+    let passing = channel.add(US, offer(2, 50_000));
+    channel.remove(passing, FAILED);
+    // What passed through the channel long ago and all at once is worth nothing to this test but
+    // that it is there; to look at each of it for each other would take hours.
+    let mut state = channel.monitor().state().clone();
+    let known = state.htlcs[&seen(US, passing)].clone();
+    for id in 0..PASSED {
+        let mut htlc = known.clone();
+        htlc.htlc.htlc_id = lastword_types::HtlcId(1000 + id);
+        state.htlcs.insert((htlc.htlc.direction, htlc.htlc.htlc_id), htlc);
+    }
+    channel.nodes[US].monitor = Monitor::restore(state).unwrap();
+
+    let started = std::time::Instant::now();
+    breach(&mut channel, number);
+    claim_all(&mut channel, number, CLOSED);
+    assert!(started.elapsed() < std::time::Duration::from_secs(60));
+    assert_eq!(channel.verdict(name), failing(HtlcFailure::TimedOut, claimed(&channel, name) + 5));
+}
+
+/// The height at which the output of an HTLC was spent.
+fn claimed(channel: &Channel, name: Name) -> u32 {
+    let output = channel.peers_output(1, name).unwrap();
+    channel.monitor().state().output_spends[&output].block.height.0
 }
 
 /// [`claim_all`] on a second branch.
