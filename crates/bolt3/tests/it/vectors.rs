@@ -64,7 +64,9 @@ fn appendix_c_static_remote_key_commitments() {
         cases += 1;
         htlc_transactions += htlcs.len();
     }
-    println!("appendix C: {cases} commitments, {htlc_transactions} HTLC transactions");
+    println!(
+        "figure: BOLT 3 appendix C: {cases} commitments, {htlc_transactions} HTLC transactions"
+    );
     assert_eq!((cases, htlc_transactions), (16, 33));
 }
 
@@ -93,7 +95,9 @@ fn appendix_f_anchor_commitments() {
         cases += 1;
         htlc_transactions += htlcs.len();
     }
-    println!("appendix F: {cases} commitments, {htlc_transactions} HTLC transactions");
+    println!(
+        "figure: BOLT 3 appendix F: {cases} commitments, {htlc_transactions} HTLC transactions"
+    );
     assert_eq!((cases, htlc_transactions), (9, 15));
 }
 
@@ -110,7 +114,7 @@ fn appendix_d_secrets_are_generated_and_stored() {
     for case in storage {
         check_storage(case);
     }
-    println!("appendix D: {} generated, {} stored", generation.len(), storage.len());
+    println!("figure: BOLT 3 appendix D: {} generated, {} stored", generation.len(), storage.len());
     assert_eq!((generation.len(), storage.len()), (5, 9));
 }
 
@@ -149,7 +153,7 @@ fn appendix_e_keys_are_derived() {
         derive_revocation_public_key(&base_point, &point) == Ok(public(&file["revocationpubkey"])),
         derive_revocation_private_key(&base, &secret) == Ok(private(&file["revocationprivkey"])),
     ];
-    println!("appendix E: {} derivations", derived.len());
+    println!("figure: BOLT 3 appendix E: {} derivations", derived.len());
     assert_eq!(derived, [true; 4], "public, private, revocation public, revocation private");
 }
 

@@ -47,7 +47,9 @@ fn zero_fee_commitment_vectors() {
         check_preimages(&file, &vector);
         cases += 1;
     }
-    println!("zero-fee commitments: {cases} commitments, {htlc_transactions} HTLC transactions");
+    println!(
+        "figure: zero-fee commitments: {cases} commitments, {htlc_transactions} HTLC transactions"
+    );
     assert_eq!((cases, htlc_transactions), (11, HTLC_TRANSACTIONS));
 }
 

@@ -91,7 +91,7 @@ fn matrix(scenario: &Scenario, has_own_book: bool, finds: &[Return]) {
     }
     let tried: u64 = points.values().sum();
     println!(
-        "{tried} crash points tried, {told_again} last words came again, the same: {points:?}"
+        "figure: crash matrix of the demo's scenarios: {tried} crash points tried, {told_again} last words came again, the same: {points:?}"
     );
     assert_eq!(tried, calm.passed, "every boundary of the calm run was a crash point");
     for boundary in [
@@ -159,7 +159,9 @@ fn a_storm_of_crashes_changes_no_last_word() {
         deaths += report.deaths.len();
         told_again += report.judgement.told_again();
     }
-    println!("{deaths} crashes in four storms, {told_again} last words came again, the same");
+    println!(
+        "figure: {deaths} crashes in four storms, {told_again} last words came again, the same"
+    );
     assert!(deaths > 100);
     assert!(told_again > 0);
 }
