@@ -2,10 +2,10 @@
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{OutPoint, Transaction, Witness};
-use lastword_types::Verdict;
+use lastword_types::{ChainDelta, MonitorRecord, Verdict};
 
 use super::{CLOSED, by_chain, closed, closings, learn, restart};
-use crate::channel::{Channel, EXPIRY, PEER, US, offer, preimage};
+use crate::channel::{Channel, EXPIRY, PEER, US, block, offer, preimage};
 use crate::spend::spend;
 
 /// A witness as long as one of an HTLC and without a preimage of the right length ended the
@@ -13,26 +13,27 @@ use crate::spend::spend;
 #[test]
 fn museum_b115_no_witness_stops_the_monitor_and_garbage_proves_nothing() {
     for (format, owner) in closings() {
-        let (channel, name, output) = closed(format, owner, US);
+        let (mut channel, name, output) = closed(format, owner, US);
         let built = channel.built(owner, channel.nodes[owner].commitments.len() - 1);
         let vout = usize::try_from(output.vout).unwrap();
         let script = built.outputs[vout].script.to_bytes();
         let outputs = channel.monitor().card().watched;
+        let before = channel.monitor().clone();
         for stack in stacks(&script) {
-            let (mut hit, ..) = closed(format, owner, US);
-            for outpoint in &outputs {
-                let mut odd = spend(*outpoint, 0, 0);
-                odd.input[0].witness = Witness::from_slice(&stack);
-                if outpoint.txid == output.txid {
-                    hit.connect(CLOSED + 1, &[&odd]);
-                    hit.disconnect(CLOSED);
-                }
+            let mut odd = spend(OutPoint::null(), 0, 0);
+            odd.input.clear();
+            for outpoint in outputs.iter().filter(|outpoint| outpoint.txid == output.txid) {
+                let mut input = spend(*outpoint, 0, 0).input.remove(0);
+                input.witness = Witness::from_slice(&stack);
+                odd.input.push(input);
             }
-            let mut odd = spend(output, 0, 0);
-            odd.input[0].witness = Witness::from_slice(&stack);
-            hit.connect(CLOSED + 1, &[&odd]);
-            restart(&mut hit);
-            let verdict = hit.verdict(name);
+            assert!(odd.input.iter().any(|input| input.previous_output == output));
+            let block = block(CLOSED + 1, 0);
+            let delta = ChainDelta::Connected { block, transactions: vec![odd] };
+            channel.nodes[US].monitor = before.clone();
+            channel.apply(US, MonitorRecord::Chain(delta));
+            restart(&mut channel);
+            let verdict = channel.verdict(name);
             assert!(!matches!(verdict, Verdict::Fulfilled { .. }), "{stack:?}");
         }
     }
