@@ -1,6 +1,7 @@
 //! Tests of the engine on real channels, an in-process chain and stores that crash.
 #![cfg(test)]
 
+mod breach;
 mod channel;
 mod crash;
 mod damage;

@@ -12,8 +12,8 @@ use lastword_types::{
 
 use super::{CLOSED, DEEP, failed, failing, learn};
 use crate::channel::{
-    CHANNEL, Channel, DELAYS, EXPIRY, FAILED, Name, PEER, US, block, fulfilled, offer,
-    preimage, seen,
+    CHANNEL, Channel, DELAYS, EXPIRY, FAILED, Name, PEER, US, block, fulfilled, offer, preimage,
+    seen,
 };
 use crate::spend::spend;
 use crate::theft::{FORMATS, Foreign, may_aggregate};
