@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, in order of cost.
 
 use crate::run::{cargo, check};
-use crate::{deps, test};
+use crate::{deps, failures, spec, test};
 
 /// Runs it.
 pub(crate) fn run() -> Result<(), String> {
@@ -9,6 +9,9 @@ pub(crate) fn run() -> Result<(), String> {
     check(&mut cargo(&["fmt", "--all", "--", "--check"]))?;
     println!("ci: the edges between crates");
     deps::run()?;
+    println!("ci: the tests against requirements and failures");
+    spec::run(&[])?;
+    failures::run(&[])?;
     println!("ci: clippy");
     check(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     println!("ci: docs");

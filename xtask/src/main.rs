@@ -21,7 +21,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   test        every test of the workspace, with a real bitcoind where one can be had
-  ci          formatting, clippy, docs, deps, then every test: what .ci/run runs
+  ci          formatting, clippy, docs, deps, spec, failures, then every test: what .ci/run runs
   deps        the workspace's edges against the table of layers
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
