@@ -15,10 +15,11 @@ use lastword_monitor::Monitor;
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, CommitmentFormat,
-    CommitmentNumber, Effect, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId,
-    HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata, MonitorRecord, MonitorUpdate, NewChannel,
-    PartIndex, PaymentId, PaymentOrigin, PaymentPreimage, RemoteCommitment, RemovalReason, Side,
-    SigningKey, ToSelfDelay, UnsignedCommitment, UpdateId, UpdateStep,
+    CommitmentNumber, Effect, FeeRatePerKw, ForwardOrigin, Generation, Htlc, HtlcAdded,
+    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata,
+    MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage,
+    RemoteCommitment, RemovalReason, Side, SigningKey, ToSelfDelay, UnsignedCommitment, UpdateId,
+    UpdateStep,
 };
 
 pub(crate) const CHANNEL: ChannelId = ChannelId([7; 32]);
@@ -27,6 +28,13 @@ pub(crate) const BIRTH: u32 = 100;
 pub(crate) const EXPIRY: u32 = 500;
 /// The delay on our outputs, and on the peer's.
 pub(crate) const DELAYS: [u16; 2] = [144, 100];
+
+/// The inbound half of every forward of a test.
+const INBOUND: HtlcKey = HtlcKey {
+    channel_id: ChannelId([3; 32]),
+    direction: HtlcDirection::Received,
+    htlc_id: HtlcId(9),
+};
 
 /// One of the two nodes: 0 is the one under test, 1 is the peer.
 pub(crate) type Node = usize;
@@ -65,6 +73,8 @@ pub(crate) struct Channel {
     pub(crate) nodes: [Member; 2],
     pub(crate) offers: BTreeMap<Name, Offer>,
     next_id: [u64; 2],
+    /// The HTLCs of the node under test that are outbound halves, by the expiry of the inbound one.
+    pub(crate) forwards: BTreeMap<Name, u32>,
     /// Every record that the monitor under test took.
     pub(crate) records: Vec<MonitorRecord>,
 }
@@ -154,7 +164,8 @@ impl Channel {
             parameters: parameters(node, format),
             commitments: Vec::new(),
         });
-        let mut channel = Self { nodes, offers: BTreeMap::new(), next_id: [0, 0], records };
+        let (offers, forwards) = (BTreeMap::new(), BTreeMap::new());
+        let mut channel = Self { nodes, offers, next_id: [0, 0], forwards, records };
         for ((owner, unsigned), (signature, transaction)) in
             [US, PEER].into_iter().zip(first).zip(signed)
         {
@@ -174,6 +185,12 @@ impl Channel {
         self.next_id[offerer] += 1;
         self.offers.insert(name, offer);
         name
+    }
+
+    /// Adds the outbound half of a forward, irrevocably committed.
+    pub(crate) fn forward(&mut self, offer: Offer, inbound_expiry: u32) -> Name {
+        self.forwards.insert((US, self.next_id[US]), inbound_expiry);
+        self.add(US, offer)
     }
 
     /// Adds an HTLC to both sides until it is irrevocably committed.
@@ -278,9 +295,17 @@ impl Channel {
     pub(crate) fn htlc(&self, node: Node, name: Name) -> Htlc {
         let offer = &self.offers[&name];
         let (direction, htlc_id) = seen(node, name);
-        let origin = match direction {
-            HtlcDirection::Offered => HtlcOrigin::Payment(origin(name.1, offer.amount_msat)),
-            HtlcDirection::Received => HtlcOrigin::Ours,
+        let inbound = self.forwards.get(&name).filter(|_| node == US);
+        let origin = match (direction, inbound) {
+            (HtlcDirection::Offered, Some(inbound_expiry)) => HtlcOrigin::Forward(ForwardOrigin {
+                inbound: INBOUND,
+                inbound_amount_msat: AmountMsat(offer.amount_msat + 1_000),
+                inbound_cltv_expiry: BlockHeight(*inbound_expiry),
+            }),
+            (HtlcDirection::Offered, None) => {
+                HtlcOrigin::Payment(origin(name.1, offer.amount_msat))
+            }
+            (HtlcDirection::Received, _) => HtlcOrigin::Ours,
         };
         Htlc {
             direction,

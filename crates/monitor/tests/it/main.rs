@@ -8,6 +8,7 @@ mod card;
 mod chain;
 mod channel;
 mod checklist;
+mod deadline;
 mod ledger;
 mod museum;
 mod offchain;

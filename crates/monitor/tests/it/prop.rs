@@ -120,10 +120,16 @@ proptest! {
         }
 
         prop_assert_eq!(forgetful(back.state()), forgetful(fresh.state()));
-        // No reorg takes back that the channel failed, and only who knows of it broadcasts.
-        if back.state().fail_channel == fresh.state().fail_channel {
-            prop_assert_eq!(back.claim_requests(), fresh.claim_requests());
+        // That the channel is failed has no height: no reorg takes it back.
+        if back.state().fail_channel || fresh.state().fail_channel {
+            for monitor in [&mut back, &mut fresh] {
+                let update_id = UpdateId(monitor.state().latest_update.0 + 1);
+                let steps = vec![UpdateStep::FailChannel];
+                let update = MonitorUpdate { channel_id: CHANNEL, update_id, steps };
+                monitor.apply(&MonitorRecord::Update(update)).unwrap();
+            }
         }
+        prop_assert_eq!(back.claim_requests(), fresh.claim_requests());
         for key in back.state().htlcs.keys() {
             let [back, fresh] = [&back, &fresh].map(|it| it.verdict(key.0, key.1).unwrap());
             if !back.is_final() {

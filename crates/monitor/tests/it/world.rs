@@ -3,7 +3,7 @@
 use bitcoin::Transaction;
 use lastword_ports::Ledger as _;
 use lastword_types::{
-    BlockRef, ChainDelta, CommitmentFormat, Generation, HtlcId, MonitorRecord, Outcome,
+    BlockRef, ChainDelta, CommitmentFormat, Generation, HtlcId, HtlcOrigin, MonitorRecord, Outcome,
     ReleasePaymentComplete, RemovalReason, Told, UpdateStep, Verdict,
 };
 use proptest::prelude::*;
@@ -11,6 +11,11 @@ use proptest::prelude::*;
 use crate::channel::{
     BIRTH, Channel, EXPIRY, FAILED, FORMATS, Name, Node, US, block, offer, preimage,
 };
+
+/// What we offer with this hash is the outbound half of a forward.
+const FORWARDED: u8 = 2;
+/// The inbound halves expire at this height.
+const INBOUND_EXPIRY: u32 = EXPIRY + 40;
 
 /// Something that happens.
 #[derive(Debug, Clone)]
@@ -49,7 +54,7 @@ pub(crate) fn ops() -> impl Strategy<Value = (CommitmentFormat, Vec<Op>)> {
         1 => Just(Op::Release),
         2 => (0usize..2, any::<bool>()).prop_map(|(owner, previous)| Op::Close { owner, previous }),
         6 => (0usize..2, 0usize..8).prop_map(|(node, which)| Op::Claim { node, which }),
-        3 => prop_oneof![1u32..7, Just(EXPIRY)].prop_map(|blocks| Op::Wait { blocks }),
+        3 => prop_oneof![1u32..7, 20u32..50, Just(EXPIRY)].prop_map(|blocks| Op::Wait { blocks }),
         2 => prop_oneof![1u32..4, 1u32..400].prop_map(|depth| Op::Reorg { depth }),
     ];
     (prop::sample::select(&FORMATS[..]), prop::collection::vec(op, 1..24))
@@ -113,6 +118,9 @@ impl World {
             return;
         }
         let name = self.channel.draft(offerer, offer(hash, sat));
+        if offerer == US && hash == FORWARDED {
+            self.channel.forwards.insert(name, INBOUND_EXPIRY);
+        }
         if self.dance(1 - offerer, stages, |channel, owner| channel.sign(owner, &[name], &[])) {
             self.settled.push(name);
         }
@@ -165,7 +173,12 @@ impl World {
                 Verdict::Failed { reason } => Outcome::Failed { reason },
             };
             let n = u8::try_from(entry.key.htlc_id.0).unwrap();
-            let told = Told::Payment { generation: Generation([n; 16]), outcome };
+            let told = match entry.htlc.origin {
+                HtlcOrigin::Forward(_) => Told::Forward,
+                HtlcOrigin::Payment(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {
+                    Told::Payment { generation: Generation([n; 16]), outcome }
+                }
+            };
             releases.push(ReleasePaymentComplete { htlc: entry.key, told });
         });
         for release in releases {

@@ -98,8 +98,6 @@ pub(crate) fn events() -> Vec<(&'static str, Any)> {
     let (attempt, part, htlc) = (1, PartIndex(0), key(HtlcDirection::Offered, 3));
     let payment_hash = PaymentHash([0xAB; 32]);
     let amount_msat = AmountMsat(50_000_000);
-    let channel_id = ChannelId([0xC1; 32]);
-    let revoked = Alarm::RevokedCommitment { channel_id, txid: txid(0xBA), number: number(7) };
     [
         (
             "event_payment_sent",
@@ -143,31 +141,26 @@ pub(crate) fn events() -> Vec<(&'static str, Any)> {
                 reason: HtlcFailure::Absent,
             },
         ),
-        (
-            "event_alarm_unknown_spend",
-            Event::Alarm(Alarm::UnknownFundingSpend { channel_id, txid: txid(0xBA) }),
-        ),
-        ("event_alarm_revoked", Event::Alarm(revoked)),
-        ("event_alarm_finality", Event::Alarm(Alarm::FinalityViolated { htlc })),
-        (
-            "event_alarm_future",
-            Event::Alarm(Alarm::FutureCommitment {
-                channel_id,
-                txid: txid(0xBA),
-                number: number(1 << 20),
-            }),
-        ),
-        ("event_alarm_data_loss", Event::Alarm(Alarm::DataLoss { channel_id })),
-        (
-            "event_alarm_expired",
-            Event::Alarm(Alarm::GoingOnChain { htlc, overdue: Overdue::Expired }),
-        ),
-        (
-            "event_alarm_fulfilment",
-            Event::Alarm(Alarm::GoingOnChain { htlc, overdue: Overdue::Fulfilment }),
-        ),
-        ("event_alarm_forward_lost", Event::Alarm(Alarm::ForwardLost { htlc })),
     ]
     .map(|(name, event)| (name, Any::Event(event)))
-    .into()
+    .into_iter()
+    .chain(alarms().map(|(name, alarm)| (name, Any::Event(Event::Alarm(alarm)))))
+    .collect()
+}
+
+fn alarms() -> [(&'static str, Alarm); 8] {
+    let (channel_id, txid) = (ChannelId([0xC1; 32]), txid(0xBA));
+    let htlc = key(HtlcDirection::Offered, 3);
+    let overdue = |overdue| Alarm::GoingOnChain { htlc, overdue };
+    let [seventh, far] = [number(7), number(1 << 20)];
+    [
+        ("event_alarm_unknown_spend", Alarm::UnknownFundingSpend { channel_id, txid }),
+        ("event_alarm_revoked", Alarm::RevokedCommitment { channel_id, txid, number: seventh }),
+        ("event_alarm_finality", Alarm::FinalityViolated { htlc }),
+        ("event_alarm_future", Alarm::FutureCommitment { channel_id, txid, number: far }),
+        ("event_alarm_data_loss", Alarm::DataLoss { channel_id }),
+        ("event_alarm_expired", overdue(Overdue::Expired)),
+        ("event_alarm_fulfilment", overdue(Overdue::Fulfilment)),
+        ("event_alarm_forward_lost", Alarm::ForwardLost { htlc }),
+    ]
 }
