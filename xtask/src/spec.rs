@@ -39,6 +39,8 @@ const FAMILIES: [(&str, u32); 15] = [
 struct Row<'d> {
     id: &'d str,
     level: &'d str,
+    /// Where the text stands.
+    section: &'d str,
     requirement: &'d str,
     here: Here<'d>,
 }
@@ -115,13 +117,23 @@ fn report<'d>(document: &'d str, tests: &[Test]) -> Result<Report<'d>, String> {
         if here == Here::Applies && tests.is_empty() {
             errors.push(format!("gap: {id} ({level}: {requirement}) applies and has no test"));
         }
-        rows.push((Row { id, level, requirement, here }, tests));
+        let section = section(document, line);
+        if section.is_empty() {
+            errors.push(format!("line {line}: {id} has no source"));
+        }
+        rows.push((Row { id, level, section, requirement, here }, tests));
     }
     errors.extend(missing.iter().map(|id| format!("{id} has no row")));
     for (id, tests) in claims.iter().filter(|(id, _)| !known.contains(*id)) {
         errors.push(format!("{} claims {id}, which is no requirement", tests.join(", ")));
     }
     Ok(Report { rows, errors })
+}
+
+/// Returns the source that is named above a line.
+fn section(document: &str, line: usize) -> &str {
+    let above = document.lines().take(line);
+    above.filter_map(|line| line.strip_prefix("Source: ")).last().unwrap_or_default()
 }
 
 fn read_here(cell: &str) -> Result<Here<'_>, String> {
@@ -201,6 +213,7 @@ impl Report<'_> {
             json!({
                 "id": row.id,
                 "level": row.level,
+                "section": row.section.trim_end_matches('.'),
                 "requirement": row.requirement,
                 "status": row.status(tests),
                 "reason": reason,
@@ -238,7 +251,7 @@ mod tests {
 
     /// A document in which every row is `here`.
     fn document(here: &str) -> String {
-        let mut document = "| id | level | requirement | here |\n|---|---|---|---|\n".to_owned();
+        let mut document = "Source: BOLT 5.\n\n| id | level | requirement | here |\n".to_owned();
         for (family, count) in FAMILIES {
             for number in 1..=count {
                 writeln!(document, "| {family}-{number} | MUST | something | {here} |").unwrap();
@@ -269,6 +282,7 @@ mod tests {
         assert_eq!(report.errors, ["gap: G-2 (MUST: something) applies and has no test"]);
         assert_eq!(report.summary(), "96 rows, 1 covered, 0 not applicable, 94 later, 1 gaps");
         assert_eq!(report.json()[1]["status"], "gap");
+        assert_eq!(report.json()[1]["section"], "BOLT 5");
         assert_eq!(report.json()[96]["gaps"], 1);
     }
 
@@ -295,6 +309,12 @@ mod tests {
             ["monitor::it_is_watched_g7 claims G-7, which is no requirement"]
         );
         assert_eq!(report.notes(), ["G-1 has a test: monitor::it_is_watched_g1"]);
+    }
+
+    #[test]
+    fn a_row_without_a_source_is_a_fault() {
+        let text = document("later: splices").replace("Source: ", "");
+        assert_eq!(report(&text, &[]).unwrap().errors.len(), 96);
     }
 
     #[test]
