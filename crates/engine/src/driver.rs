@@ -13,8 +13,9 @@ use lastword_ports::{
 };
 use lastword_reload::{Action, Plan, Planned, Scope, View, plan};
 use lastword_types::{
-    BlockRef, BookEntry, ChannelId, Event, EventKey, Htlc, HtlcAdded, HtlcDirection, Intent,
-    MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentRecord, UpdateStep,
+    Balances, BlockRef, BookEntry, ChannelId, Event, EventKey, Htlc, HtlcAdded, HtlcDirection,
+    Intent, MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentRecord,
+    UpdateStep,
 };
 
 use crate::channels::Channels;
@@ -181,6 +182,15 @@ impl Driver {
     pub fn monitor(&mut self, channel_id: ChannelId) -> Result<&Monitor, EngineError> {
         self.warm(channel_id)?;
         Ok(&self.channels.get(channel_id)?.monitor)
+    }
+
+    /// Returns whose the value of a channel is, part by part; together they are its funding output.
+    ///
+    /// # Errors
+    ///
+    /// As [`monitor`](Self::monitor).
+    pub fn balances(&mut self, channel_id: ChannelId) -> Result<Balances, EngineError> {
+        Ok(self.monitor(channel_id)?.balances())
     }
 
     /// Returns the channels whose bytes are damaged; each is set apart and the others go on.

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod balances;
 mod calm;
 mod crash;
 mod mortal;
