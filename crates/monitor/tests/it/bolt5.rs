@@ -1,7 +1,8 @@
-//! One test for each requirement of BOLT 5 that an honest closing meets, under the heading of the
+//! One test for each requirement of BOLT 5, under the heading of the
 //! section that makes it. A name's ending counts the requirements of that section: `ll2` is the
 //! second of "Local Commitment, Local Offers".
 
+mod future;
 mod general;
 mod local;
 mod remote;

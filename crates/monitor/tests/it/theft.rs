@@ -2,12 +2,15 @@
 
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash as _;
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::{
     Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid,
     Witness,
 };
-use lastword_bolt3::{CommitmentTx, OutputKind, htlc_witness, remote_htlc_sighash, script_pubkey};
+use lastword_bolt3::{
+    CommitmentTx, HtlcTx, OutputKind, htlc_witness, remote_htlc_sighash, script_pubkey,
+};
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{CommitmentFormat, SigningKey};
 
@@ -73,9 +76,15 @@ impl Channel {
         for (index, (part, name)) in parts.iter().zip(names).enumerate() {
             assert_eq!(part.transaction.lock_time, transaction.lock_time);
             let sighash = remote_htlc_sighash(built.format());
-            let ours = self.signature(US, &built, &part.transaction, 0, sighash, part);
-            let all = EcdsaSighashType::All;
-            let theirs = self.signature(PEER, &built, &transaction, at + index, all, part);
+            let per_commitment_point = built.keys.per_commitment_point;
+            let alone = &part.transaction;
+            let ours = Asked { per_commitment_point, transaction: alone, input: 0, sighash, part };
+            let ours = self.signature(US, &ours);
+            let (input, all) = (at + index, EcdsaSighashType::All);
+            let whole = &transaction;
+            let theirs =
+                Asked { per_commitment_point, transaction: whole, input, sighash: all, part };
+            let theirs = self.signature(PEER, &theirs);
             let preimage = part.is_success.then(|| self.offers[name].preimage);
             let witness = htlc_witness(&ours, sighash, &theirs, preimage, &part.script);
             transaction.input[at + index].witness = witness;
@@ -86,16 +95,8 @@ impl Channel {
         transaction
     }
 
-    fn signature(
-        &mut self,
-        node: Node,
-        built: &CommitmentTx,
-        transaction: &Transaction,
-        input: usize,
-        sighash: EcdsaSighashType,
-        part: &lastword_bolt3::HtlcTx,
-    ) -> Signature {
-        let per_commitment_point = built.keys.per_commitment_point;
+    fn signature(&mut self, node: Node, asked: &Asked<'_>) -> Signature {
+        let Asked { per_commitment_point, transaction, input, sighash, part } = *asked;
         let request = SigningRequest {
             channel_id: CHANNEL,
             key: SigningKey::Htlc { per_commitment_point },
@@ -107,6 +108,15 @@ impl Channel {
         };
         self.nodes[node].signer.sign(&request).unwrap()
     }
+}
+
+/// A signature on one input of an HTLC transaction.
+struct Asked<'a> {
+    per_commitment_point: PublicKey,
+    transaction: &'a Transaction,
+    input: usize,
+    sighash: EcdsaSighashType,
+    part: &'a HtlcTx,
 }
 
 /// Proves by Bitcoin Core's interpreter that an input opens an output.

@@ -1,4 +1,4 @@
-//! The peer's revoked commitments, of any age, and a commitment from the future.
+//! The peer's revoked commitments, of any age.
 
 use bitcoin::{OutPoint, Witness};
 use lastword_bolt3::{OutputKind, delayed_witness};
@@ -10,7 +10,7 @@ use lastword_types::{
     Verdict,
 };
 
-use super::{CLOSED, DEEP, failed, failing, learn};
+use super::{CLOSED, DEEP, failed, failing};
 use crate::channel::{
     CHANNEL, Channel, DELAYS, EXPIRY, FAILED, Name, PEER, US, block, fulfilled, offer, preimage,
     seen,
@@ -83,7 +83,10 @@ fn claim_all(channel: &mut Channel, number: usize, mut height: u32) {
                     let ours = OutputSpendKind::Swept { owner: Side::Local };
                     assert_eq!(spends[&output].kind, ours);
                 }
-                ref kind => panic!("{kind:?}"),
+                ref kind @ (OutputSpendKind::HtlcPreimage { .. }
+                | OutputSpendKind::HtlcTimeout { .. }
+                | OutputSpendKind::HtlcOther { .. }
+                | OutputSpendKind::Swept { .. }) => panic!("{kind:?}"),
             },
         }
     }
@@ -576,68 +579,6 @@ fn the_order_of_transactions_in_one_block_is_enough() {
     }
 }
 
-// BOLT 5: Unilateral Close Handling: Remote Commitment Transaction
-#[test]
-fn a_commitment_from_the_future_pays_our_balance_and_silences_us_f4_p7_r5() {
-    for format in FORMATS {
-        let mut channel = Channel::new(format);
-        let name = channel.add(US, offer(1, 50_000));
-        let backup = channel.monitor().clone();
-        channel.add(PEER, offer(2, 40_000));
-        let closing = channel.newest(PEER).transaction.clone();
-        let number = channel.newest(PEER).unsigned.number;
-        channel.nodes[US].monitor = backup;
-        channel.fail(US);
-        assert!(channel.monitor().card().has_claims);
-
-        let effects = channel.connect(CLOSED, &[&closing]);
-        let spend = channel.monitor().state().funding_spend.clone().unwrap();
-        assert_eq!(spend.close, Close::Future { number });
-        let txid = closing.compute_txid();
-        let alarms = [
-            Alarm::FutureCommitment { channel_id: CHANNEL, txid, number },
-            Alarm::DataLoss { channel_id: CHANNEL },
-        ];
-        assert_eq!(channel.monitor().alarms(), alarms);
-        assert!(alarms.iter().all(|alarm| effects.contains(&Effect::Alarm(*alarm))));
-        let to_remote = place(&channel, newest(&channel), OutputKind::ToRemote);
-        let sweep = channel.claim(US, to_remote);
-        channel.connect(CLOSED + 1, &[&sweep]);
-        channel.connect(CLOSED + 1000, &[]);
-        assert_eq!(channel.verdict(name), Verdict::Live);
-
-        channel.disconnect(CLOSED - 1);
-        assert!(channel.monitor().claim_requests().is_empty());
-        assert!(!channel.monitor().card().has_claims);
-        assert_eq!(channel.monitor().alarms(), [Alarm::DataLoss { channel_id: CHANNEL }]);
-        let restored = Monitor::restore(channel.monitor().state().clone()).unwrap();
-        assert!(restored.claim_requests().is_empty());
-    }
-}
-
-// BOLT 2: Message Retransmission
-#[test]
-fn a_commitment_that_may_be_outdated_is_never_broadcast_f4_p7() {
-    let mut channel = Channel::new(CommitmentFormat::AnchorsZeroFeeHtlc);
-    channel.add(US, offer(1, 50_000));
-    channel.fail(US);
-    assert!(channel.monitor().card().has_claims);
-    let effects = channel.update(US, vec![UpdateStep::DataLoss]);
-    let alarm = Alarm::DataLoss { channel_id: CHANNEL };
-    assert!(effects.contains(&Effect::Alarm(alarm)) && effects.contains(&Effect::ClaimsChanged));
-    assert!(channel.monitor().claim_requests().is_empty());
-    assert!(!channel.monitor().card().has_claims);
-    let again = channel.update(US, vec![UpdateStep::DataLoss, UpdateStep::FailChannel]);
-    assert!(!again.contains(&Effect::Alarm(alarm)));
-    assert!(channel.monitor().claim_requests().is_empty());
-
-    // The peer's commitments are known and claimed as before.
-    let closing = channel.newest(PEER).transaction.clone();
-    channel.connect(CLOSED, &[&closing]);
-    assert!(channel.monitor().card().has_claims);
-    learn(&mut channel, US, 4);
-}
-
 // BOLT 5: Revoked Transaction Close Handling
 #[test]
 fn a_state_that_names_a_commitment_that_is_not_revoked_is_refused() {
@@ -700,7 +641,7 @@ fn a_long_history_costs_one_walk() {
     let started = std::time::Instant::now();
     breach(&mut channel, number);
     claim_all(&mut channel, number, CLOSED);
-    assert!(started.elapsed() < std::time::Duration::from_secs(60));
+    assert!(started.elapsed() < std::time::Duration::from_mins(1));
     assert_eq!(channel.verdict(name), failing(HtlcFailure::TimedOut, claimed(&channel, name) + 5));
 }
 
