@@ -16,6 +16,10 @@ const TRY_EVERY: Duration = Duration::from_millis(100);
 /// How long it may take to stop before it is killed.
 const STOP_TRIES: u32 = 100;
 
+/// What a node must relay for packages of version 3, where it does not by default: packages whose
+/// parent has an anchor of any value up to dust. In a file, where a node leaves what it does not know.
+const POLICY: &str = "[regtest]\nmempooltruc=enforce\npermitephemeral=anchor,dust\n";
+
 /// A running bitcoind with a chain of its own.
 pub(crate) struct RealNode {
     process: Child,
@@ -28,6 +32,7 @@ impl RealNode {
     pub(crate) fn start(program: &Path, folder: &Path) -> Result<Self, SimError> {
         std::fs::create_dir_all(folder).trying("make bitcoind's folder")?;
         let port = free_port()?;
+        std::fs::write(folder.join("bitcoin.conf"), POLICY).trying("write bitcoind's policy")?;
         let log = File::create(folder.join("stdout.log")).trying("make bitcoind's log")?;
         let errors = log.try_clone().trying("make bitcoind's log")?;
         let process = Command::new(program)

@@ -118,13 +118,14 @@ impl Outside {
         peer.act(&mut Place { world: &mut **world, index, bank })
     }
 
-    /// Offers a transaction to the chain.
+    /// Offers a commitment of the peer to the chain, with a child where it pays nothing by itself.
     ///
     /// # Errors
     ///
     /// [`SimError`] if the chain refuses.
-    pub fn submit(&mut self, transaction: &Transaction) -> Result<(), SimError> {
-        self.world.broadcast(transaction).trying("submit a transaction")
+    pub fn close(&mut self, commitment: Transaction) -> Result<(), SimError> {
+        let Self { world, index, bank, peer, .. } = self;
+        peer.close_with(commitment, &mut Place { world: &mut **world, index, bank })
     }
 
     /// Returns an output of the node's commitment in this channel that the peer has claimed.

@@ -291,7 +291,7 @@ impl<'a, W: Workforce> Run<'a, W> {
         {
             let mut outside = self.outside.lock();
             let commitment = outside.peer.commitment(channel, which)?;
-            outside.submit(&commitment)?;
+            outside.close(commitment)?;
         }
         self.done(&Command::Poll)
     }

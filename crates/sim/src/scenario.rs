@@ -242,8 +242,14 @@ impl Scenario {
 }
 
 fn channels(dice: &mut Dice) -> Vec<ChannelSpec> {
-    let mut formats =
-        [CommitmentFormat::StaticRemoteKey, CommitmentFormat::AnchorsZeroFeeHtlc].repeat(4);
+    // Each format for two channels or three.
+    let mut formats = [
+        CommitmentFormat::StaticRemoteKey,
+        CommitmentFormat::AnchorsZeroFeeHtlc,
+        CommitmentFormat::ZeroFee,
+    ]
+    .repeat(3);
+    formats.truncate(usize::from(role::COUNT));
     dice.shuffle(&mut formats);
     formats
         .into_iter()

@@ -11,6 +11,7 @@ mod handle;
 mod idle;
 mod matrix;
 mod node;
+mod package;
 mod peer;
 mod reorg;
 mod rows;

@@ -8,7 +8,7 @@ use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transacti
 use lastword_bolt3::{
     CommitmentOutput, CommitmentTx, HtlcTx, OutputKind, delayed_witness, htlc_preimage_witness,
     htlc_timeout_witness, htlc_witness, payment_key_hash_witness, payment_key_witness,
-    remote_htlc_sighash, rules,
+    remote_htlc_sighash, rules, scripts,
 };
 use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
@@ -93,6 +93,34 @@ impl Peer {
             return self.build_claim(channel, &claim).map(Some);
         }
         Ok(None)
+    }
+
+    /// Offers a commitment of the peer, with a child where it pays nothing by itself.
+    pub(crate) fn close_with(
+        &mut self,
+        commitment: Transaction,
+        place: &mut Place<'_>,
+    ) -> Result<(), SimError> {
+        let anchor = scripts::shared_anchor();
+        let mut outputs = (0..).zip(&commitment.output);
+        let Some((vout, _)) = outputs.find(|(_, output)| output.script_pubkey == anchor) else {
+            return place.world.broadcast(&commitment).trying("submit a commitment of the peer");
+        };
+        let wallet = place.bank.wallet(Wallet::Peer);
+        let coins = place.bank.coins(Wallet::Peer, &mut *place.world, place.index)?;
+        let (coin, amount) =
+            *coins.first().ok_or(SimError::new("the peer has no coin left for a fee"))?;
+        let value = amount
+            .checked_sub(self.fee())
+            .ok_or(SimError::new("a coin is worth less than a fee"))?;
+        let output = TxOut { value, script_pubkey: wallet.script.clone() };
+        let anchor = OutPoint { txid: commitment.compute_txid(), vout };
+        // The coin first: the anchor is then what the fee is made of.
+        let mut child = spend(&[coin, anchor], vec![output]);
+        child.version = commitment.version;
+        sign_p2wpkh(&mut child, 0, wallet, amount)?;
+        let package = [commitment, child];
+        place.world.broadcast_package(&package).trying("submit a commitment and its child")
     }
 
     pub(super) fn own_commitment(
