@@ -184,13 +184,15 @@ impl Driver {
         Ok(&self.channels.get(channel_id)?.monitor)
     }
 
-    /// Returns whose the value of a channel is, part by part; together they are its funding output.
+    /// Returns whose the value of a channel is at the tip, part by part; together they are its
+    /// funding output.
     ///
     /// # Errors
     ///
     /// As [`monitor`](Self::monitor).
     pub fn balances(&mut self, channel_id: ChannelId) -> Result<Balances, EngineError> {
-        Ok(self.monitor(channel_id)?.balances())
+        let tip = self.tip().height;
+        Ok(self.monitor(channel_id)?.balances_at(tip))
     }
 
     /// Returns the channels whose bytes are damaged; each is set apart and the others go on.

@@ -28,7 +28,8 @@ use crate::machine::Monitor;
 use crate::marks::HtlcRef;
 
 impl Monitor {
-    /// Returns whose the value of the channel is, part by part.
+    /// Returns whose the value of the channel is, part by part, at the best block that the monitor was
+    /// told of.
     ///
     /// # Units
     ///
@@ -36,12 +37,22 @@ impl Monitor {
     ///
     /// Source: BOLT 5.
     pub fn balances(&self) -> Balances {
-        of(self.state(), self.index())
+        self.balances_at(self.state().best.height)
+    }
+
+    /// The same for a later tip: blocks that hold nothing of this channel are not told to its monitor,
+    /// and time passes in them.
+    ///
+    /// Source: BOLT 5.
+    pub fn balances_at(&self, tip: BlockHeight) -> Balances {
+        of(self.state(), self.index(), tip.max(self.state().best.height))
     }
 }
 
 /// Returns every part of the channel's value.
-fn of(state: &MonitorState, index: &Index) -> Balances {
+fn of(state: &MonitorState, index: &Index, tip: BlockHeight) -> Balances {
+    // Nothing is asked of the tip itself: what may be spent may be spent in the next block.
+    let next = tip.plus(1);
     let mut purse = Purse::new(state.parameters.funding_amount);
     let view = match &state.funding_spend {
         None => {
@@ -50,8 +61,8 @@ fn of(state: &MonitorState, index: &Index) -> Balances {
         }
         Some(spend) => {
             match &index.closing {
-                Some(closing) => Confirmed::new(state, closing, spend).divide(&mut purse),
-                None => without_commitment(state, spend, &mut purse),
+                Some(closing) => Confirmed::new(state, closing, spend, next).divide(&mut purse),
+                None => without_commitment(state, spend, next, &mut purse),
             }
             BalanceView::Closed(spend.close)
         }
@@ -135,7 +146,12 @@ fn open(state: &MonitorState, index: &Index, purse: &mut Purse) {
 }
 
 /// Divides the value as a closing does that is no commitment, as far as it can be known.
-fn without_commitment(state: &MonitorState, spend: &FundingSpend, purse: &mut Purse) {
+fn without_commitment(
+    state: &MonitorState,
+    spend: &FundingSpend,
+    next: BlockHeight,
+    purse: &mut Purse,
+) {
     let transaction = &spend.transaction;
     let txid = transaction.compute_txid();
     let [_] = &transaction.input[..] else {
@@ -154,7 +170,7 @@ fn without_commitment(state: &MonitorState, spend: &FundingSpend, purse: &mut Pu
         let kind = match ours {
             None => BalanceKind::Unknown,
             Some(Share { vout: place }) if place == Some(vout) => {
-                awaiting(state, spend.block.height, 0)
+                awaiting(spend.block.height, 0, next)
             }
             Some(_) => BalanceKind::Peers,
         };
@@ -219,6 +235,8 @@ struct Confirmed<'s> {
     closing: &'s Closing,
     spend: &'s FundingSpend,
     height: BlockHeight,
+    /// The block that may hold the next spend.
+    next: BlockHeight,
     /// The relative lock on HTLC outputs and on what the other side gets.
     csv_blocks: u16,
     is_revoked: bool,
@@ -227,13 +245,19 @@ struct Confirmed<'s> {
 }
 
 impl<'s> Confirmed<'s> {
-    fn new(state: &'s MonitorState, closing: &'s Closing, spend: &'s FundingSpend) -> Self {
+    fn new(
+        state: &'s MonitorState,
+        closing: &'s Closing,
+        spend: &'s FundingSpend,
+        next: BlockHeight,
+    ) -> Self {
         let is_older = closing.number < state.local.commitment.number;
         Self {
             state,
             closing,
             spend,
             height: spend.block.height,
+            next,
             csv_blocks: rules(state.parameters.format).csv_blocks,
             is_revoked: closing.revoked().is_some(),
             is_exposed: closing.owner == Side::Local && is_older,
@@ -260,7 +284,7 @@ impl<'s> Confirmed<'s> {
             OutputKind::ToLocal if is_ours => {
                 self.held(outpoint, self.height, parameters.local.to_self_delay.0)
             }
-            OutputKind::ToRemote if !is_ours => awaiting(self.state, self.height, self.csv_blocks),
+            OutputKind::ToRemote if !is_ours => awaiting(self.height, self.csv_blocks, self.next),
             OutputKind::ToLocal if self.is_revoked => {
                 self.raced(outpoint, self.delayed(self.height))
             }
@@ -330,8 +354,7 @@ impl<'s> Confirmed<'s> {
             };
             return BalanceKind::Contended { peer_from };
         }
-        let next = self.state.best.height.plus(1);
-        let kind = unspent(self.state, htlc, unlocked, next);
+        let kind = unspent(self.state, htlc, unlocked, self.next);
         let is_for_us =
             matches!(kind, BalanceKind::ByTimeout { .. } | BalanceKind::ByPreimage { .. });
         if self.is_exposed && is_for_us {
@@ -344,7 +367,7 @@ impl<'s> Confirmed<'s> {
     /// An HTLC output that was spent by no HTLC transaction.
     fn spent(&self, htlc: &HtlcState, spend: &OutputSpend) -> BalanceKind {
         match taken_by(&spend.kind) {
-            Side::Local => awaiting(self.state, spend.block.height, 0),
+            Side::Local => awaiting(spend.block.height, 0, self.next),
             Side::Remote => self.to_peer(htlc),
         }
     }
@@ -354,7 +377,7 @@ impl<'s> Confirmed<'s> {
         if self.is_exposed {
             self.raced(outpoint, created)
         } else {
-            awaiting(self.state, created, csv_blocks)
+            awaiting(created, csv_blocks, self.next)
         }
     }
 
@@ -363,7 +386,7 @@ impl<'s> Confirmed<'s> {
         match self.state.output_spends.get(&outpoint) {
             None => BalanceKind::Contended { peer_from },
             Some(spend) => match taken_by(&spend.kind) {
-                Side::Local => awaiting(self.state, spend.block.height, 0),
+                Side::Local => awaiting(spend.block.height, 0, self.next),
                 Side::Remote => BalanceKind::Lost,
             },
         }
@@ -412,13 +435,9 @@ fn unspent(
 }
 
 /// What is ours and was confirmed at a height, under a relative lock.
-fn awaiting(state: &MonitorState, confirmed: BlockHeight, csv_blocks: u16) -> BalanceKind {
+fn awaiting(confirmed: BlockHeight, csv_blocks: u16, next: BlockHeight) -> BalanceKind {
     let from = confirmed.plus(ANTI_REORG_DELAY.max(u32::from(csv_blocks)));
-    if state.best.height.plus(1) >= from {
-        BalanceKind::Ours
-    } else {
-        BalanceKind::Awaiting { from }
-    }
+    if next >= from { BalanceKind::Ours } else { BalanceKind::Awaiting { from } }
 }
 
 /// Says who took an output.

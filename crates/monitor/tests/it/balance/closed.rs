@@ -7,8 +7,8 @@ use lastword_types::{
 };
 
 use super::{
-    CLOSED, Closed, DEEP, FORMATS, HTLC_SAT, checked, closings, csv, height, kind_of, learn,
-    main_of, parts_of, signature, totals,
+    CLOSED, Closed, DEEP, FORMATS, HTLC_SAT, checked, closings, connect, csv, height, kind_of,
+    learn, main_of, parts_of, signature, totals,
 };
 use crate::channel::{Channel, DELAYS, EXPIRY, Node, PEER, US, block, offer, preimage};
 use crate::spend::spend;
@@ -278,5 +278,28 @@ fn hostile_spends_do_not_change_the_sum() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn time_passes_in_blocks_that_the_monitor_is_not_told_of() {
+    for (format, owner) in closings() {
+        let mut channel = Channel::new(format);
+        let name = channel.add(US, offer(1, HTLC_SAT));
+        Closed::newest(&mut channel, owner);
+        let told = |channel: &mut Channel, at: u32| {
+            channel.connect(at, &[]);
+            checked(channel.monitor())
+        };
+        for at in [CLOSED, DEEP - 1, CLOSED + 143, EXPIRY - 1, EXPIRY] {
+            let untold = channel.monitor().balances_at(height(at));
+            let mut other = channel.monitor().clone();
+            connect(&mut other, block(at, 0), &[]);
+            assert_eq!(untold, checked(&other));
+        }
+        let last = told(&mut channel, EXPIRY);
+        // An older tip than it has seen changes nothing.
+        assert_eq!(channel.monitor().balances_at(height(CLOSED)), last);
+        assert!(matches!(kind_of(&channel, name), BalanceKind::Contended { .. }));
     }
 }
