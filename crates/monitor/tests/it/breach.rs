@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::{OutPoint, Transaction};
-use lastword_bolt3::OutputKind;
+use bitcoin::{OutPoint, Transaction, TxOut};
+use lastword_bolt3::{OutputKind, script_pubkey};
 use lastword_monitor::Monitor;
 use lastword_types::{
     ChainDelta, Close, CommitmentFormat, MonitorRecord, OutputSpendKind, Side, Verdict,
@@ -68,6 +68,8 @@ struct Breach {
     tip: u32,
     branches: Vec<(u32, u8)>,
     finals: BTreeMap<Name, Verdict>,
+    /// Every output of every transaction that was ever in a block.
+    outputs: BTreeMap<OutPoint, TxOut>,
 }
 
 impl Breach {
@@ -99,7 +101,14 @@ impl Breach {
         let revoked = channel.nodes[PEER].commitments.len() - 1;
         let branches = vec![(0, 0)];
         let number = age % revoked;
-        Self { channel, number, tip: BIRTH, branches, finals: BTreeMap::new() }
+        Self {
+            channel,
+            number,
+            tip: BIRTH,
+            branches,
+            finals: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        }
     }
 
     fn is_breached(&self) -> bool {
@@ -151,7 +160,16 @@ impl Breach {
             }
         }
         let theft = self.channel.steal(self.number, &chosen, around);
+        let names: Vec<Name> = self.channel.offers.keys().copied().collect();
+        let before: Vec<Verdict> = names.iter().map(|name| self.channel.verdict(*name)).collect();
         self.mine(vec![theft]);
+        // Of equal HTLCs only the one whose output was taken is paid.
+        let is_paid = |verdict: &Verdict| matches!(verdict, Verdict::Fulfilled { .. });
+        for (name, before) in names.into_iter().zip(before) {
+            let after = self.channel.verdict(name);
+            let is_shown = name.0 == US && chosen.contains(&name) && !before.is_final();
+            assert_eq!(is_paid(&after), is_paid(&before) || is_shown, "{name:?}");
+        }
     }
 
     fn claim(&mut self, which: usize) {
@@ -161,6 +179,9 @@ impl Breach {
             return;
         }
         let request = requests.swap_remove(which % requests.len());
+        let script_pubkey = script_pubkey(&request.script);
+        let wanted = TxOut { value: request.amount, script_pubkey };
+        assert_eq!(self.outputs.get(&request.outpoint), Some(&wanted));
         let transaction = self.channel.answer(US, &request);
         self.tip = self.tip.max(request.earliest_height.0 - 1);
         self.mine(vec![transaction]);
@@ -169,6 +190,11 @@ impl Breach {
     fn mine(&mut self, transactions: Vec<Transaction>) {
         self.tip += 1;
         let block = self.block_at(self.tip);
+        for transaction in &transactions {
+            let txid = transaction.compute_txid();
+            let outpoints = (0..).map(|vout| OutPoint { txid, vout });
+            self.outputs.extend(outpoints.zip(transaction.output.iter().cloned()));
+        }
         self.channel.apply(US, MonitorRecord::Chain(ChainDelta::Connected { block, transactions }));
         self.look();
     }
