@@ -126,3 +126,16 @@ fn of_a_commitment_from_the_future_only_our_balance_is_known() {
         assert_eq!(checked(&old).totals().ours.0, totals.awaiting.0);
     }
 }
+
+#[test]
+fn of_equal_balances_the_opener_pays_the_fee() {
+    let mut channel = Channel::new(CommitmentFormat::AnchorsZeroFeeHtlc);
+    let closing = mutual(&mut channel, &[500_000, 499_000]);
+    let txid = closing.compute_txid();
+    channel.update(PEER, vec![UpdateStep::MutualClose { txid }]);
+    channel.connect(CLOSED, &[&closing]);
+
+    assert_eq!(totals(&channel).awaiting.0, 499_000_000);
+    let theirs = checked(&channel.nodes[PEER].monitor).totals();
+    assert_eq!([theirs.awaiting.0, theirs.peers.0], [500_000_000, 499_000_000]);
+}

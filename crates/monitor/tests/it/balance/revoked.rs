@@ -1,6 +1,6 @@
 //! Commitments that were revoked, the peer's and ours.
 
-use bitcoin::{OutPoint, ScriptBuf, Transaction, Witness};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Witness};
 use lastword_bolt3::{OutputKind, delayed_witness, revocation_witness};
 use lastword_types::{BalanceKind, BalanceView, Close, CommitmentFormat};
 
@@ -165,5 +165,24 @@ fn on_a_commitment_of_ours_that_may_be_revoked_nothing_of_ours_is_sure() {
         stolen.input[0].witness = Witness::from_slice(&[vec![1; 71], vec![2; 33], vec![3; 100]]);
         channel.connect(CLOSED + 201, &[&stolen]);
         assert_eq!(kind_of(&channel, out), BalanceKind::Lost);
+    }
+}
+
+#[test]
+fn an_htlc_transaction_of_the_peer_brings_us_no_more_than_it_took_from_the_channel() {
+    for format in FORMATS {
+        let (mut channel, closed, [out, back]) = breached(format);
+        // With coins of its own in it, or into an output that we cannot take.
+        let mut rich = closed.htlc_transaction(&channel, out, true);
+        rich.input.push(spend(OutPoint::null(), 0, 0).input[0].clone());
+        rich.output[0].value = Amount::from_sat(9 * HTLC_SAT);
+        let mut foreign = closed.htlc_transaction(&channel, back, false);
+        foreign.output = spend(OutPoint::null(), 0, 0).output;
+        channel.connect(EXPIRY + 1, &[&rich, &foreign]);
+
+        let peer_from = height(EXPIRY + 1 + u32::from(DELAYS[PEER]));
+        let contended = BalanceKind::Contended { peer_from };
+        assert_eq!(parts_of(&channel, out), [(HTLC_SAT, contended)]);
+        assert_eq!(parts_of(&channel, back), [(HTLC_SAT, BalanceKind::Lost)]);
     }
 }
