@@ -95,7 +95,7 @@ fn nobody_can_say_whose_an_unknown_spend_is() {
         // With coins of others in it nothing can be said at all.
         let mut foreign = unknown;
         foreign.input.push(spend(OutPoint::null(), 0, 0).input[0].clone());
-        foreign.output[0].value = Amount::from_sat(5_000_000);
+        foreign.output[0].value = Amount::from_sat(300_000);
         channel.connect_on(1, CLOSED, &[&foreign]);
         assert_eq!(totals(&channel).unknown.0, 1_000_000_000);
     }
