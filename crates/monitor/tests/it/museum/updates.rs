@@ -135,3 +135,29 @@ fn museum_b122_a_snapshot_and_a_tail_that_overlap_lead_to_the_same() {
         }
     }
 }
+
+/// Every commitment that was ever revoked was kept whole, and a channel that lived long weighed
+/// gigabytes.
+#[test]
+fn museum_b147_a_revoked_commitment_leaves_nothing_behind_but_its_secret() {
+    for format in FORMATS {
+        let mut channel = Channel::new(format);
+        channel.add(US, offer(1, 50_000));
+        // Everything that is remembered, whatever fields there are.
+        let size = |channel: &Channel| format!("{:?}", channel.monitor().state()).len();
+        let live = |channel: &mut Channel| {
+            for owner in [US, PEER] {
+                channel.sign(owner, &[], &[]);
+                channel.revoke(owner);
+            }
+        };
+        live(&mut channel);
+        let before = size(&channel);
+        for _ in 0..200 {
+            live(&mut channel);
+        }
+        let grown = size(&channel) - before;
+        assert!(grown < 3_000, "{grown} letters for 400 commitments, where one has hundreds");
+        assert!(channel.monitor().state().remote_secrets.len() <= 49);
+    }
+}
