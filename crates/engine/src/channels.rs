@@ -50,6 +50,8 @@ pub(crate) struct Channels {
     closed: BTreeSet<ChannelId>,
     /// How many undelivered HTLCs each channel holds that holds any.
     untold: BTreeMap<ChannelId, usize>,
+    /// The outbound halves of forwards whose inbound half is not durably settled.
+    forwards: BTreeSet<HtlcKey>,
 }
 
 impl Channels {
@@ -167,12 +169,39 @@ impl Channels {
         let Some(state) = warm.monitor.state().htlcs.get(&(key.direction, key.htlc_id)) else {
             return;
         };
-        let HtlcOrigin::Payment(origin) = &state.htlc.origin else { return };
-        let (payment_id, is_delivered) = (origin.payment_id, state.delivered.is_some());
-        if is_delivered {
-            self.forget_undelivered(payment_id, key);
-        } else if self.undelivered.entry(payment_id).or_default().insert(key) {
-            *self.untold.entry(key.channel_id).or_default() += 1;
+        let is_delivered = state.delivered.is_some();
+        match &state.htlc.origin {
+            HtlcOrigin::Payment(origin) => {
+                let payment_id = origin.payment_id;
+                if is_delivered {
+                    self.forget_undelivered(payment_id, key);
+                } else if self.undelivered.entry(payment_id).or_default().insert(key) {
+                    self.count_untold(key.channel_id);
+                }
+            }
+            HtlcOrigin::Forward(_) => {
+                if is_delivered {
+                    if self.forwards.remove(&key) {
+                        self.uncount_untold(key.channel_id);
+                    }
+                } else if self.forwards.insert(key) {
+                    self.count_untold(key.channel_id);
+                }
+            }
+            HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {}
+        }
+    }
+
+    fn count_untold(&mut self, channel_id: ChannelId) {
+        *self.untold.entry(channel_id).or_default() += 1;
+    }
+
+    fn uncount_untold(&mut self, channel_id: ChannelId) {
+        if let Some(count) = self.untold.get_mut(&channel_id) {
+            *count -= 1;
+            if *count == 0 {
+                self.untold.remove(&channel_id);
+            }
         }
     }
 
@@ -184,12 +213,7 @@ impl Channels {
         if keys.is_empty() {
             self.undelivered.remove(&payment_id);
         }
-        if let Some(count) = self.untold.get_mut(&key.channel_id) {
-            *count -= 1;
-            if *count == 0 {
-                self.untold.remove(&key.channel_id);
-            }
-        }
+        self.uncount_untold(key.channel_id);
     }
 
     fn count_undelivered(&mut self, channel_id: ChannelId) {

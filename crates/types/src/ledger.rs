@@ -12,6 +12,9 @@
 //!       Failed                                         (final: a later preimage is only a fact)
 //! ```
 //!
+//! A forward that hangs on chain goes to `Failed` by time alone, shortly before its inbound half
+//! expires ([`HtlcFailure::FailedBack`]).
+//!
 //! The way back from `Failing` to `Live` is a reorg that removes what the failure rests on.
 
 use bitcoin::Txid;

@@ -128,11 +128,14 @@ impl Channel {
         HtlcId(self.next_htlc - 1)
     }
 
-    /// We sign the peer's next commitment, which brings an HTLC of ours.
+    /// We sign the peer's next commitment, which brings an HTLC.
     pub(crate) fn add(&mut self, htlc: Htlc) -> MonitorUpdate {
         let mut next = self.remote.last().unwrap().clone();
-        next.unsigned.to_remote_msat =
-            next.unsigned.to_remote_msat.checked_sub(htlc.amount_msat).unwrap();
+        let payer = match htlc.direction {
+            HtlcDirection::Offered => &mut next.unsigned.to_remote_msat,
+            HtlcDirection::Received => &mut next.unsigned.to_local_msat,
+        };
+        *payer = payer.checked_sub(htlc.amount_msat).unwrap();
         next.htlcs.push(htlc.clone());
         let step = self.next_remote(next, vec![HtlcAdded::New(htlc)], Vec::new());
         self.update(vec![step])

@@ -5,6 +5,7 @@ mod breach;
 mod channel;
 mod crash;
 mod damage;
+mod deadline;
 mod full;
 mod gate;
 mod handle;

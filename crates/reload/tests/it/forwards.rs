@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lastword_ports::InboundState;
-use lastword_reload::{Action, Reason, Scope};
+use lastword_reload::{Action, Planned, Reason, Scope};
 use lastword_types::{
     AmountMsat, BlockHeight, ForwardOrigin, Htlc, HtlcDirection, HtlcFailure, HtlcId, HtlcKey,
     HtlcOrigin, ReleasePaymentComplete, Told, Verdict,
@@ -79,6 +79,23 @@ fn every_inbound_state_meets_every_verdict() {
             assert_eq!(world.plan(&scope), plan, "the live path is the same");
         }
     }
+}
+
+/// The exception to waiting for proof: the inbound half would expire first.
+#[test]
+fn a_forward_that_is_given_up_early_fails_its_inbound_half_and_is_released_after_that() {
+    let (inbound, outbound) = (inbound(), outbound());
+    let verdict = Verdict::Failed { reason: HtlcFailure::FailedBack };
+    let mut world = world(InboundState::Open, verdict);
+    let plan = world.plan_all();
+    let action = Action::FailInbound { inbound, outbound, reason: HtlcFailure::FailedBack };
+    assert_eq!(plan.actions, [Planned { action, reason: Reason::FailedBack }]);
+    let explained = plan.to_string();
+    assert!(explained.contains("failed back before it was decided"), "{explained}");
+    assert!(explained.contains("the inbound half would expire"), "{explained}");
+    world.settle();
+    assert_eq!(world.line(outbound).delivered, Some(Told::Forward));
+    assert!(world.plan_all().is_empty());
 }
 
 #[test]
