@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut};
 use lastword_claims::{ClaimErrorKind, Claims};
-use lastword_types::CommitmentFormat;
+use lastword_types::{CommitmentFormat, SigningKey};
 
 use crate::verify::{fee, nothing_is_dust, outputs_of, pays, scripts_verify};
 use crate::wallet::{Node, Refused};
@@ -122,6 +122,23 @@ fn f_7_a_child_that_cannot_be_replaced_stays() {
     let due = node.due(&mut claims, LATE);
     assert_eq!(due.packages, packages);
     assert_eq!(due.errors.len(), 1, "{:?}", due.errors);
+}
+
+#[test]
+fn f_7_the_coin_of_a_child_that_stays_pays_for_nothing_else() {
+    let (mut world, mut claims) = closing(ANCHORS, &AMOUNTS);
+    let mut node = Node::new(&mut world, &[5_000]);
+    let packages = node.packages(&mut claims);
+    let mut other = World::new(ANCHORS, 9, &AMOUNTS);
+    node.joins(&mut other);
+    claims.replace(other.parameters.channel_id, vec![other.second_stage_requests().remove(0)]);
+    node.fees.contended = 1_500;
+    node.signer.refused = Some(Refused::Key(SigningKey::Funding));
+    let due = node.due(&mut claims, LATE);
+    assert_eq!((due.packages, due.transactions.len()), (packages, 0));
+    let [first, second] = due.errors.as_slice() else { panic!("{:?}", due.errors) };
+    assert!(matches!(first.kind, ClaimErrorKind::Signer(_)), "{first:?}");
+    assert!(matches!(second.kind, ClaimErrorKind::NoCoin { .. }), "{second:?}");
 }
 
 #[test]
