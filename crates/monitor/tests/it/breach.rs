@@ -185,6 +185,7 @@ impl Breach {
         let transaction = self.channel.answer(US, &request);
         self.tip = self.tip.max(request.earliest_height.0 - 1);
         self.mine(vec![transaction]);
+        assert!(self.channel.request(US, request.outpoint).is_none(), "{request:?}");
     }
 
     fn mine(&mut self, transactions: Vec<Transaction>) {

@@ -65,6 +65,7 @@ fn claim_all(channel: &mut Channel, number: usize, mut height: u32) {
         height = request.earliest_height.0.max(height + 1);
         let transaction = channel.answer(US, &request);
         channel.connect(height, &[&transaction]);
+        assert!(channel.request(US, request.outpoint).is_none(), "{request:?}");
     }
     assert!(!channel.monitor().card().has_claims);
     let built = channel.built(PEER, number);
@@ -657,6 +658,7 @@ fn claim_all_on(channel: &mut Channel, number: usize, mut height: u32) {
         height = request.earliest_height.0.max(height + 1);
         let transaction = channel.answer(US, &request);
         channel.connect_on(1, height, &[&transaction]);
+        assert!(channel.request(US, request.outpoint).is_none(), "{request:?}");
     }
     claim_all(channel, number, height);
 }
