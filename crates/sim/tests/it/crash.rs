@@ -9,7 +9,7 @@ use lastword_sim::run::Run;
 use lastword_sim::scenario::{Dice, Scenario};
 use lastword_sim::seed::Seed;
 use lastword_testkit::Survivors;
-use lastword_types::{Event, Generation, PaymentId};
+use lastword_types::{CommitmentFormat, Event, Generation, PaymentId};
 
 use crate::mortal::{Book, Fate, Mortal, Return};
 use crate::support::outside;
@@ -127,6 +127,17 @@ fn a_crash_at_any_boundary_changes_no_last_word_with_one_log() {
     let finds =
         [find(Survivors::SyncedOnly), find(Survivors::Everything), find(Survivors::Prefix(1))];
     matrix(&Scenario::small(Seed(2)), false, &finds);
+}
+
+/// The commitments go out with their children, and either may be what a crash leaves.
+#[test]
+fn a_crash_at_any_boundary_changes_no_last_word_of_zero_fee_channels() {
+    let mut scenario = Scenario::small(Seed(3));
+    for channel in &mut scenario.channels {
+        channel.format = CommitmentFormat::ZeroFee;
+    }
+    let find = |survivors| Return { survivors, book: Book::Same };
+    matrix(&scenario, false, &[find(Survivors::SyncedOnly), find(Survivors::Everything)]);
 }
 
 /// Crashes again and again, at boundaries and with finds that the dice choose.
