@@ -60,16 +60,16 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
     let outcome = outcome.map_err(|error| with_seed(&error, seed))?;
     let mut judgement = judge(&outside.lock(), &outcome)?;
     // What is released is never told again, whatever the book has forgotten.
-    let told = outside.lock().told.count();
+    let told = outside.lock().told.words();
     child.rise_without_book().map_err(|error| with_seed(&error, seed))?;
-    if outside.lock().told.count() != told {
+    if outside.lock().told.words() != told {
         judgement.violations.push("something was told again after it was released".to_owned());
     }
     let harm = child.harm;
     child.dismiss()?;
     bar.finish_and_clear();
 
-    check_enough(harm, outcome.reorgs, &mut judgement);
+    check_enough(harm, outcome.reorgs, outcome.breaches(), &mut judgement);
     let outside = outside.lock();
     let facts = Facts {
         seed,
@@ -89,12 +89,13 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
 }
 
 /// Adds what a run must have shown and did not.
-fn check_enough(harm: Harm, reorgs: u32, judgement: &mut Judgement) {
+fn check_enough(harm: Harm, reorgs: u32, breaches: usize, judgement: &mut Judgement) {
     for (holds, what) in [
         (harm.kills >= KILLS_MIN, "the run had too few kills"),
         (harm.restored_none > 0, "the node never came back without its book"),
         (harm.restored_older > 0, "the node never came back with an older book"),
         (reorgs > 0, "no block was reorganised away"),
+        (breaches > 0, "the peer never broadcast a revoked commitment"),
         (judgement.has_failed_payment(), "no payment failed"),
         (judgement.has_divided_payment(), "no payment had parts that ended differently"),
     ] {

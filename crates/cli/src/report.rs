@@ -50,6 +50,7 @@ struct SummaryObject {
     restored_none: u32,
     restored_older: u32,
     reorgs: u32,
+    breaches: usize,
     blocks: u32,
     payments: usize,
     violations: usize,
@@ -81,6 +82,7 @@ pub(crate) fn json(facts: &Facts<'_>) -> Result<(), SimError> {
         restored_none: harm.restored_none,
         restored_older: harm.restored_older,
         reorgs: outcome.reorgs,
+        breaches: outcome.breaches(),
         blocks: outside.blocks_mined(),
         payments: judgement.lines.len(),
         violations: judgement.violations.len(),
@@ -149,7 +151,7 @@ fn channels(out: &mut impl Write, facts: &Facts<'_>) -> io::Result<()> {
             .unwrap_or_default();
         writeln!(
             out,
-            "{:<8} {:<18} {:>10} {:>10} {:>10} {:>7} {:>8}",
+            "{:<8} {:<18} {:>10} {:>10} {:>10} {:>7} {:>8}{}",
             account.channel,
             format,
             account.funding_sat,
@@ -157,6 +159,7 @@ fn channels(out: &mut impl Write, facts: &Facts<'_>) -> io::Result<()> {
             account.theirs_sat,
             account.fees_sat,
             account.anchors_sat,
+            if account.is_breached { "  revoked, punished" } else { "" },
         )?;
     }
     writeln!(out)
@@ -166,12 +169,13 @@ fn summary(out: &mut impl Write, facts: &Facts<'_>) -> io::Result<()> {
     let Facts { seed, harm, outcome, judgement, outside, .. } = facts;
     writeln!(
         out,
-        "seed {}: {} payments, {} blocks, {} reorgs, {} kills, {} times without the payment book, \
+        "seed {}: {} payments, {} blocks, {} reorgs, {} breaches, {} kills, {} times without the payment book, \
          {} times with an older one; {} last words came again, the same.",
         seed.0,
         judgement.lines.len(),
         outside.blocks_mined(),
         outcome.reorgs,
+        outcome.breaches(),
         harm.kills,
         harm.restored_none,
         harm.restored_older,
@@ -213,6 +217,7 @@ fn words(end: PartEnd) -> &'static str {
         PartEnd::Claimed => "claimed on chain",
         PartEnd::TimedOut => "timed out on chain",
         PartEnd::Absent => "not in the closing",
+        PartEnd::Punished => "revoked, punished",
         PartEnd::Open => "open",
     }
 }

@@ -1,9 +1,9 @@
 //! The oracle: compares what the user was told with the truth, and counts what does not fit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::Txid;
-use lastword_types::{Event, PaymentPreimage};
+use lastword_types::{Alarm, Event, PaymentPreimage};
 
 use crate::error::SimError;
 use crate::outside::Outside;
@@ -53,6 +53,8 @@ pub enum PartEnd {
     TimedOut,
     /// The confirmed closing has no output for it.
     Absent,
+    /// The confirmed closing was revoked, and the node took its output as a penalty.
+    Punished,
     /// Nothing yet.
     Open,
 }
@@ -114,16 +116,38 @@ pub fn judge(outside: &Outside, outcome: &Outcome) -> Result<Judgement, SimError
     for (payment_id, generation) in stories.keys().filter(|key| !known.contains(key)) {
         violations.push(format!("events of an unknown payment {payment_id} ({generation})"));
     }
-    for event in outside.told.events() {
-        if let Event::Alarm(alarm) = event {
-            violations.push(format!("an alarm in a run without cause for one: {alarm:?}"));
-        }
-    }
+    check_alarms(outside, &mut violations)?;
     for account in outcome.accounts.iter().filter(|account| !account.is_settled()) {
         violations.push(format!("the value of a channel is not accounted for: {account:?}"));
     }
     check_offers(outside, &outcome.offers, &mut violations)?;
     Ok(Judgement { lines, violations })
+}
+
+/// Checks that the user was told of every revoked commitment, and of nothing else.
+fn check_alarms(outside: &Outside, violations: &mut Vec<String>) -> Result<(), SimError> {
+    let mut due = BTreeMap::new();
+    for channel in outside.peer.channels() {
+        if outside.peer.is_breached(channel, &outside.index)? {
+            let txid = outside.peer.close_txid(channel, &outside.index);
+            due.insert(outside.seed.channel_id(channel), (channel, txid));
+        }
+    }
+    let mut told = BTreeSet::new();
+    for event in outside.told.events() {
+        let Event::Alarm(alarm) = event else { continue };
+        if let Alarm::RevokedCommitment { channel_id, txid, .. } = alarm
+            && due.get(channel_id).is_some_and(|(_, due)| *due == Some(*txid))
+        {
+            told.insert(*channel_id);
+        } else {
+            violations.push(format!("an alarm in a run without cause for one: {alarm:?}"));
+        }
+    }
+    for (_, (channel, _)) in due.iter().filter(|(channel_id, _)| !told.contains(*channel_id)) {
+        violations.push(format!("nobody was told of the revoked commitment of channel {channel}"));
+    }
+    Ok(())
 }
 
 /// Checks that an HTLC of the peer which the node could claim on chain was claimed, and that no
@@ -202,8 +226,13 @@ fn part_end(outside: &Outside, one: &Try, channel: u16) -> Result<(PartEnd, Vec<
     let Some(spend) = outside.index.spend(outpoint) else {
         return Ok((PartEnd::Open, vec![close]));
     };
-    let is_claim = shows_preimage(&spend.transaction, payment_hash);
-    let end = if is_claim { PartEnd::Claimed } else { PartEnd::TimedOut };
+    let end = if shows_preimage(&spend.transaction, payment_hash) {
+        PartEnd::Claimed
+    } else if outside.peer.is_breached(channel, &outside.index)? {
+        PartEnd::Punished
+    } else {
+        PartEnd::TimedOut
+    };
     Ok((end, vec![close, spend.transaction.compute_txid()]))
 }
 
@@ -243,7 +272,9 @@ fn check_line(
     if is_sent && line.fee_msat != Some(one.order.fee_msat.0) {
         violations.push(format!("{name}: sent, with a wrong fee"));
     }
-    if is_sent != (one.has_left && one.is_to_be_paid) {
+    // A claim that races a penalty may win or lose; then the chain alone says what is true.
+    let is_to_be_sent = if one.is_contested { was_ever_shown } else { one.is_to_be_paid };
+    if is_sent != (one.has_left && is_to_be_sent) {
         violations.push(format!("{name}: not what the scenario is made for"));
     }
     if line.parts.contains(&PartEnd::Open) {

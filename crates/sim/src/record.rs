@@ -32,6 +32,12 @@ impl Told {
         self.events.len()
     }
 
+    /// Returns how many of them were no alarms; an alarm comes again at every start, as long as its
+    /// cause is there.
+    pub fn words(&self) -> usize {
+        self.events.iter().filter(|event| !matches!(event, Event::Alarm(_))).count()
+    }
+
     /// Returns every event, in order.
     pub fn events(&self) -> &[Event] {
         &self.events

@@ -52,6 +52,8 @@ pub struct Try {
     pub has_left: bool,
     /// Whether the recipient is to show the preimage, if it gets the HTLCs.
     pub is_to_be_paid: bool,
+    /// Whether the recipient can show it only in a claim that races a penalty.
+    pub is_contested: bool,
 }
 
 /// An HTLC that the peer offered.
@@ -80,6 +82,13 @@ pub struct Outcome {
     pub offers: Vec<OfferEnd>,
     /// How many reorgs there were.
     pub reorgs: u32,
+}
+
+impl Outcome {
+    /// Returns how many channels a commitment closed that the peer had revoked.
+    pub fn breaches(&self) -> usize {
+        self.accounts.iter().filter(|account| account.is_breached).count()
+    }
 }
 
 /// Does what a scenario says.
@@ -149,7 +158,10 @@ impl<'a, W: Workforce> Run<'a, W> {
             Step::FailOffer(offer) => self.remove(offer, false),
             Step::Withhold(channel) => self.outside.lock().peer.withhold(channel),
             Step::FailChannel(channel) => self.done(&Command::FailChannel { channel }),
-            Step::PeerClose(channel, which) => self.peer_close(channel, which),
+            Step::PeerClose(channel, which) => self.peer_close(channel, which, 0),
+            Step::Breach { channel, newer, head_start } => {
+                self.peer_close(channel, Which::Revoked { newer }, head_start)
+            }
             Step::Close(channel) => self.done(&Command::Close { channel }),
             Step::Reorg(depth) => self.reorg(depth),
             Step::ReorgClose(channel) => self.reorg_close(channel),
@@ -198,6 +210,7 @@ impl<'a, W: Workforce> Run<'a, W> {
         for _ in 0..8 {
             let round = *self.rounds.get(&payment).unwrap_or(&0);
             let (order, is_to_be_paid) = self.order(payment, round);
+            let is_contested = is_to_be_paid && self.scenario.is_contested(payment);
             self.done_paying(&order)?;
             let has_left = {
                 let outside = self.outside.lock();
@@ -205,7 +218,7 @@ impl<'a, W: Workforce> Run<'a, W> {
                 order.parts.iter().any(|part| outside.peer.has_seen(part.channel, hash))
             };
             self.rounds.insert(payment, round + 1);
-            self.tries.push(Try { payment, round, order, has_left, is_to_be_paid });
+            self.tries.push(Try { payment, round, order, has_left, is_to_be_paid, is_contested });
             if has_left {
                 return Ok(());
             }
@@ -287,11 +300,12 @@ impl<'a, W: Workforce> Run<'a, W> {
         left + 1 == self.scenario.rounds_of(payment)
     }
 
-    fn peer_close(&mut self, channel: u16, which: Which) -> Result<(), SimError> {
+    fn peer_close(&mut self, channel: u16, which: Which, head_start: u32) -> Result<(), SimError> {
         {
             let mut outside = self.outside.lock();
             let commitment = outside.peer.commitment(channel, which)?;
             outside.close(commitment)?;
+            outside.mine(head_start)?;
         }
         self.done(&Command::Poll)
     }

@@ -108,6 +108,15 @@ pub enum Step {
     FailChannel(u16),
     /// The peer broadcasts a commitment of its own.
     PeerClose(u16, Which),
+    /// The peer broadcasts a commitment that it has revoked.
+    Breach {
+        /// The channel.
+        channel: u16,
+        /// How many of the peer's commitments came after it.
+        newer: u16,
+        /// Blocks that come before the node hears of it.
+        head_start: u32,
+    },
     /// Both close a channel together.
     Close(u16),
     /// Blocks leave and others come that hold the same transactions.
@@ -135,6 +144,9 @@ impl fmt::Display for Step {
             Self::Withhold(channel) => write!(f, "the peer falls silent in channel {channel}"),
             Self::FailChannel(channel) => write!(f, "fails channel {channel}"),
             Self::PeerClose(channel, _) => write!(f, "the peer closes channel {channel}"),
+            Self::Breach { channel, .. } => {
+                write!(f, "the peer breaks its word in channel {channel}")
+            }
             Self::Close(channel) => write!(f, "both close channel {channel}"),
             Self::Reorg(depth) => write!(f, "{depth} blocks are reorganised away"),
             Self::ReorgClose(channel) => write!(f, "a reorg changes who closed channel {channel}"),
@@ -152,7 +164,8 @@ mod role {
     pub(super) const REORGED: u16 = 5;
     pub(super) const MUTUAL: u16 = 6;
     pub(super) const OPEN: u16 = 7;
-    pub(super) const COUNT: u16 = 8;
+    pub(super) const BREACHED: [u16; 2] = [8, 9];
+    pub(super) const COUNT: u16 = 10;
 }
 
 /// Draws from a seed.
@@ -186,7 +199,7 @@ impl Dice {
 }
 
 impl Scenario {
-    /// Makes the scenario of the demo: eight channels, every kind of closing, at least sixteen
+    /// Makes the scenario of the demo: ten channels, every kind of closing, at least sixteen
     /// payments.
     pub fn demo(seed: Seed) -> Self {
         let mut dice = Dice::new(seed, "scenario");
@@ -235,6 +248,51 @@ impl Scenario {
         Self { seed, channels: specs, payments, offers, steps }
     }
 
+    /// Makes a scenario of one channel in which the peer breaks its word, small enough to be run
+    /// with a crash at each of its boundaries. HTLCs of both directions stand in the revoked
+    /// commitment, and the peer takes one of them before the node hears of it.
+    pub fn breach(seed: Seed, format: CommitmentFormat) -> Self {
+        let mut dice = Dice::new(seed, "breach scenario");
+        let mut specs = channels(&mut dice);
+        specs.truncate(1);
+        specs[0].format = format;
+        let mut builder = Builder { dice, payments: Vec::new(), offers: Vec::new() };
+        let channel = 0;
+        let mut steps = vec![Step::Open(channel), Step::Mine(1)];
+        builder.offer(channel, &mut steps);
+        builder.pay(&[(channel, Ending::Claimed)], &mut steps);
+        builder.pay(&[(channel, Ending::Lost)], &mut steps);
+        builder.pay(&[(channel, Ending::Fulfilled)], &mut steps);
+        steps.extend([
+            Step::Settle(channel),
+            Step::Breach { channel, newer: 1, head_start: 2 },
+            Step::Mine(1),
+            Step::Reorg(2),
+            Step::Finish,
+        ]);
+        let Builder { payments, offers, .. } = builder;
+        Self { seed, channels: specs, payments, offers, steps }
+    }
+
+    /// Says whether the peer breaks its word in a channel.
+    pub fn is_breached(&self, channel: u16) -> bool {
+        let is_this =
+            |step: &Step| matches!(step, Step::Breach { channel: of, .. } if *of == channel);
+        self.steps.iter().any(is_this)
+    }
+
+    /// Says whether each part of a payment that may be paid for stands where the peer breaks its
+    /// word.
+    pub fn is_contested(&self, payment: u16) -> bool {
+        let parts = &self.payments[usize::from(payment)].parts;
+        let is_contested = |part: &PartPlan| match part.ending {
+            Ending::Claimed | Ending::ClaimedLate => self.is_breached(part.channel),
+            Ending::Fulfilled | Ending::Failed => false,
+            Ending::Lost => true,
+        };
+        parts.iter().all(is_contested)
+    }
+
     /// Returns how many rounds of a payment the steps ask for.
     pub fn rounds_of(&self, payment: u16) -> usize {
         self.steps.iter().filter(|step| **step == Step::Pay(payment)).count()
@@ -242,13 +300,13 @@ impl Scenario {
 }
 
 fn channels(dice: &mut Dice) -> Vec<ChannelSpec> {
-    // Each format for two channels or three.
+    // Each format for three channels or four.
     let mut formats = [
         CommitmentFormat::StaticRemoteKey,
         CommitmentFormat::AnchorsZeroFeeHtlc,
         CommitmentFormat::ZeroFee,
     ]
-    .repeat(3);
+    .repeat(4);
     formats.truncate(usize::from(role::COUNT));
     dice.shuffle(&mut formats);
     formats
@@ -282,7 +340,8 @@ impl Builder {
             vec![self.offer(role::OURS[0], steps), self.offer(role::THEIRS[0], steps)];
         let learned_after =
             vec![self.offer(role::THEIRS[1], steps), self.offer(role::PREVIOUS, steps)];
-        for channel in [role::OURS[1], role::THEIRS[1], role::REORGED] {
+        let [quick, slow] = role::BREACHED;
+        for channel in [role::OURS[1], role::THEIRS[1], role::REORGED, quick, slow] {
             self.offer(channel, steps);
         }
         let fulfilled = self.offer(role::OPEN, steps);
@@ -310,6 +369,7 @@ impl Builder {
         use Ending::{Claimed, ClaimedLate, Failed, Fulfilled, Lost};
         let [ours, ours_too] = role::OURS;
         let [theirs, theirs_too] = role::THEIRS;
+        let [quick, slow] = role::BREACHED;
         let mut plans: Vec<Vec<(u16, Ending)>> = vec![
             vec![(ours, Claimed), (theirs, Lost)],
             vec![(ours_too, Lost), (theirs_too, Lost)],
@@ -322,6 +382,10 @@ impl Builder {
             vec![(role::PREVIOUS, Lost)],
             vec![(role::REORGED, Claimed)],
             vec![(role::REORGED, Lost), (ours, ClaimedLate)],
+            vec![(quick, Lost), (slow, Lost)],
+            vec![(quick, Claimed)],
+            vec![(slow, Claimed)],
+            vec![(slow, Lost), (theirs, Claimed)],
         ];
         for _ in 0..self.dice.below(4) {
             let channel = u16::try_from(self.dice.below(u32::from(role::MUTUAL))).unwrap_or(0);
@@ -336,6 +400,11 @@ impl Builder {
             }
         }
         self.dust(&[ours, theirs_too], steps);
+        // What stands there now is revoked by what comes after it.
+        for channel in role::BREACHED {
+            self.pay(&[(channel, Fulfilled)], steps);
+            steps.push(Step::Settle(channel));
+        }
         steps.push(Step::Settle(role::OPEN));
         steps.push(Step::Withhold(role::PREVIOUS));
         let withheld = [(role::PREVIOUS, Lost), (theirs, Claimed)];
@@ -361,6 +430,8 @@ impl Builder {
             Step::PeerClose(role::THEIRS[0], Which::Current),
             Step::PeerClose(role::THEIRS[1], Which::Current),
             Step::PeerClose(role::PREVIOUS, Which::Previous),
+            Step::Breach { channel: role::BREACHED[0], newer: 1, head_start: 2 },
+            Step::Breach { channel: role::BREACHED[1], newer: 2, head_start: 0 },
             Step::Close(role::MUTUAL),
         ];
         self.dice.shuffle(&mut closings);
@@ -407,7 +478,8 @@ impl Builder {
     fn offer(&mut self, channel: u16, steps: &mut Vec<Step>) -> u16 {
         let offer = u16::try_from(self.offers.len()).unwrap_or(u16::MAX);
         let amount_msat = AmountMsat(u64::from(self.dice.between(10_000_000, 30_000_000)));
-        let expires_in = self.dice.between(36, 44);
+        // Far enough that the channel closes before the node would do it by itself.
+        let expires_in = self.dice.between(44, 52);
         self.offers.push(OfferPlan { channel, amount_msat, expires_in });
         steps.push(Step::Offer(offer));
         offer

@@ -32,6 +32,7 @@ fn check(objects: &[Value], seed: u64) -> u64 {
     assert!(number(summary, "restored_none") >= 1);
     assert!(number(summary, "restored_older") >= 1);
     assert!(number(summary, "reorgs") >= 1);
+    assert!(number(summary, "breaches") >= 1);
     assert!(number(summary, "blocks") > 100);
     assert_eq!(number(summary, "payments"), u64::try_from(payments.len()).unwrap());
 
@@ -89,7 +90,13 @@ fn the_table_names_every_channel_and_the_seed() {
 
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    for words in ["claimed on chain", "timed out on chain", "not in the closing", "seed 4:"] {
+    for words in [
+        "claimed on chain",
+        "timed out on chain",
+        "not in the closing",
+        "revoked, punished",
+        "seed 4:",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
 }

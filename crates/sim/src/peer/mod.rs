@@ -58,6 +58,11 @@ pub enum Which {
     Current,
     /// The one before, which it has not revoked.
     Previous,
+    /// One that it has revoked: so many before the newest.
+    Revoked {
+        /// How many came after it.
+        newer: u16,
+    },
 }
 
 /// A commitment with its HTLCs, from the peer's view.
@@ -219,6 +224,13 @@ impl Peer {
         let index = match which {
             Which::Current => newest,
             Which::Previous => newest.checked_sub(1).ok_or(unknown())?,
+            Which::Revoked { newer } => {
+                let index = newest.checked_sub(usize::from(newer)).ok_or(unknown())?;
+                if u64::try_from(index).trying("count commitments")? >= channel.revoked_count {
+                    return Err(SimError::new("the peer has not revoked this commitment"));
+                }
+                index
+            }
         };
         let own = &channel.own[index];
         let mut transaction = own.held.built.transaction.clone();

@@ -21,6 +21,8 @@ pub(crate) struct Confirmed {
     pub(crate) node_msat: AmountMsat,
     /// The peer's.
     pub(crate) peer_msat: AmountMsat,
+    /// Whether the peer had revoked it.
+    pub(crate) is_revoked: bool,
 }
 
 impl Peer {
@@ -124,7 +126,13 @@ impl Peer {
         let outputs = outputs(&commitment)
             .map(|(outpoint, output)| (outpoint, output.kind, output.amount))
             .collect();
-        Ok(Some(Confirmed { outputs, htlcs, node_msat, peer_msat }))
+        let is_revoked = is_own && facts.number.value() < self.channel(index)?.revoked_count;
+        Ok(Some(Confirmed { outputs, htlcs, node_msat, peer_msat, is_revoked }))
+    }
+
+    /// Says whether a channel was closed by a commitment that the peer had revoked.
+    pub(crate) fn is_breached(&self, index: u16, chain: &ChainIndex) -> Result<bool, SimError> {
+        Ok(self.confirmed(index, chain)?.is_some_and(|confirmed| confirmed.is_revoked))
     }
 
     /// Returns the balances of node and peer in the newest commitment.

@@ -41,6 +41,8 @@ pub struct Account {
     pub ours_max_sat: u64,
     /// The most that the peer may have got.
     pub theirs_max_sat: u64,
+    /// Whether a commitment closed it that the peer had revoked. Then all of it is the node's.
+    pub is_breached: bool,
 }
 
 impl Account {
@@ -85,6 +87,10 @@ pub(crate) fn account(outside: &Outside, channel: u16) -> Result<Account, SimErr
             } else {
                 ours_max += htlc.amount_msat.0;
             }
+        }
+        if confirmed.is_revoked {
+            account.is_breached = true;
+            (ours_max, theirs_max) = (funding_sat * 1_000, 0);
         }
         anchors = confirmed.outputs;
         anchors.retain(|(_, kind, _)| {

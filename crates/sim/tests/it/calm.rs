@@ -1,9 +1,10 @@
 //! Runs in which nothing crashes.
 
-use lastword_sim::oracle::judge;
+use lastword_sim::oracle::{PartEnd, judge};
 use lastword_sim::run::Run;
 use lastword_sim::scenario::Scenario;
 use lastword_sim::seed::Seed;
+use lastword_types::CommitmentFormat;
 
 use crate::support::{immortal, outside};
 
@@ -35,5 +36,29 @@ fn a_small_run_without_crashes_ends_in_the_truth() {
 fn a_demo_without_crashes_ends_in_the_truth() {
     for seed in 0..3 {
         check(&Scenario::demo(Seed(seed)));
+    }
+}
+
+#[test]
+fn a_peer_that_breaks_its_word_keeps_nothing_in_any_format() {
+    for (seed, format) in (0..).zip([
+        CommitmentFormat::StaticRemoteKey,
+        CommitmentFormat::AnchorsZeroFeeHtlc,
+        CommitmentFormat::ZeroFee,
+    ]) {
+        let scenario = Scenario::breach(Seed(seed), format);
+        let (outside, world) = outside(&scenario);
+        let mut node = immortal(scenario.seed, &outside, &world);
+        let outcome = Run::new(&scenario, outside.clone(), &mut node).run(&mut |_, _| {}).unwrap();
+        let judgement = judge(&outside.lock(), &outcome).unwrap();
+
+        assert_eq!(judgement.violations, Vec::<String>::new(), "{format:?}");
+        assert_eq!(outcome.breaches(), 1, "{format:?}");
+        let ends: Vec<_> = judgement.lines.iter().flat_map(|line| &line.parts).collect();
+        // The peer took one, and lost it again.
+        let known = [&PartEnd::Claimed, &PartEnd::Punished, &PartEnd::FulfilledByMessage];
+        assert_eq!(ends, known, "{format:?}");
+        assert_eq!(outcome.accounts[0].theirs_sat, 0, "{format:?}");
+        assert_eq!(outcome.accounts[0].theirs_max_sat, 0, "{format:?}");
     }
 }

@@ -2,19 +2,28 @@
 
 use lastword_sim::oracle::judge;
 use lastword_sim::outside::{Outside, SharedOutside};
+use lastword_sim::record::Told;
 use lastword_sim::run::{Outcome, Run};
 use lastword_sim::scenario::Scenario;
 use lastword_sim::seed::Seed;
-use lastword_types::{Alarm, Event, HtlcFailure, PaymentId};
+use lastword_types::{Alarm, CommitmentFormat, Event, HtlcFailure, PaymentId};
 
 use crate::support::{immortal, outside};
 
 /// A good run, spoiled; the oracle must say these words and nothing else.
 fn check(spoil: impl FnOnce(&mut Outside, &mut Outcome), words: &[&str]) {
-    let scenario = Scenario::small(Seed(6));
-    let (outside, world): (SharedOutside, _) = outside(&scenario);
+    check_run(&Scenario::small(Seed(6)), spoil, words);
+}
+
+/// The same for a run in which the peer broadcasts a revoked commitment.
+fn check_breach(spoil: impl FnOnce(&mut Outside, &mut Outcome), words: &[&str]) {
+    check_run(&Scenario::breach(Seed(6), CommitmentFormat::AnchorsZeroFeeHtlc), spoil, words);
+}
+
+fn check_run(scenario: &Scenario, spoil: impl FnOnce(&mut Outside, &mut Outcome), words: &[&str]) {
+    let (outside, world): (SharedOutside, _) = outside(scenario);
     let mut node = immortal(scenario.seed, &outside, &world);
-    let mut outcome = Run::new(&scenario, outside.clone(), &mut node).run(&mut |_, _| {}).unwrap();
+    let mut outcome = Run::new(scenario, outside.clone(), &mut node).run(&mut |_, _| {}).unwrap();
     let mut outside = outside.lock();
     assert_eq!(judge(&outside, &outcome).unwrap().violations, Vec::<String>::new());
 
@@ -147,4 +156,36 @@ fn an_outcome_against_the_truth_is_found() {
 #[test]
 fn an_offer_that_should_have_been_claimed_is_found() {
     check(|_, outcome| outcome.offers[0].is_learned = false, &["was claimed"]);
+}
+
+#[test]
+fn a_satoshi_that_a_thief_keeps_is_found() {
+    check_breach(
+        |_, outcome| {
+            outcome.accounts[0].ours_sat -= 1;
+            outcome.accounts[0].theirs_sat += 1;
+        },
+        &["not accounted for"],
+    );
+}
+
+#[test]
+fn a_breach_that_nobody_was_told_of_is_found() {
+    check_breach(
+        |outside, _| outside.told = Told::default(),
+        &[
+            "not one last word",
+            "not one last word",
+            "not one last word",
+            "nobody was told of the revoked commitment",
+        ],
+    );
+}
+
+#[test]
+fn an_outcome_that_the_race_for_an_output_did_not_have_is_found() {
+    check_breach(
+        |_, outcome| outcome.tries[0].has_left = false,
+        &["not what the scenario is made for"],
+    );
 }
