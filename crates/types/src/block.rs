@@ -63,7 +63,7 @@ impl fmt::Display for BlockHeight {
 }
 
 /// A block by height and hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockRef {
     /// Its height.
     pub height: BlockHeight,

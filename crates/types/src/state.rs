@@ -64,7 +64,7 @@ pub struct MonitorState {
 }
 
 /// Our commitment, signed by the peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedCommitment {
     /// The commitment.
     pub commitment: UnsignedCommitment,
@@ -95,7 +95,7 @@ pub struct UnsignedCommitment {
 }
 
 /// What a monitor remembers of one HTLC; the verdict is computed from it and the chain facts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HtlcState {
     /// Its facts and whom it is for.
     pub htlc: Htlc,
@@ -158,7 +158,7 @@ pub enum Close {
 }
 
 /// A confirmed spend of an output that came from the funding spend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSpend {
     /// The transaction.
     pub txid: Txid,
@@ -169,7 +169,7 @@ pub struct OutputSpend {
 }
 
 /// What the spend of an output means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputSpendKind {
     /// An HTLC was claimed with its preimage.
     HtlcPreimage {
@@ -230,7 +230,7 @@ pub enum OutputSpendKind {
 /// # Crash safety
 ///
 /// Written in the batch of the record that changes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
     /// The channel.
     pub channel_id: ChannelId,
@@ -262,7 +262,7 @@ pub struct Card {
 /// # Crash safety
 ///
 /// Written in the batch of the deltas that it brings, or after them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainTip {
     /// The best block.
     pub best: BlockRef,
