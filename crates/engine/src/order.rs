@@ -51,6 +51,15 @@ struct Wave {
     monitors: BTreeMap<ChannelId, MonitorRecord>,
 }
 
+/// A wave that nothing refused, with the tokens that commit it.
+#[derive(Default)]
+struct Checked<'w> {
+    payment: Option<(&'w PaymentRecord, lastword_payments::Accepted<'w>)>,
+    /// Channels that begin with this wave.
+    born: Vec<(&'w MonitorRecord, Monitor)>,
+    accepted: Vec<(ChannelId, &'w MonitorRecord, lastword_monitor::Accepted<'w>)>,
+}
+
 /// What a batch set free: acted on only when durable.
 pub(crate) type Effects = Vec<(ChannelId, Effect)>;
 
@@ -178,38 +187,13 @@ impl Driver {
     }
 
     fn write_wave(&mut self, wave: &Wave, effects: &mut Effects) -> Result<(), EngineError> {
-        for channel_id in wave.monitors.keys() {
-            let is_new = matches!(wave.monitors.get(channel_id), Some(MonitorRecord::Created(_)));
-            if !is_new {
+        for (channel_id, record) in &wave.monitors {
+            if !matches!(record, MonitorRecord::Created(_)) {
                 self.warm(*channel_id)?;
             }
         }
         // Check.
-        let payment = match &wave.payment {
-            Some(record) => {
-                let token = self.payments.check(record)?;
-                (!token.is_noop()).then_some((record, token))
-            }
-            None => None,
-        };
-        let mut born = Vec::new();
-        let mut accepted = Vec::new();
-        for (channel_id, record) in &wave.monitors {
-            let channel_id = *channel_id;
-            let refused = |source| EngineError::Monitor { channel_id, source };
-            if let MonitorRecord::Created(new) = record {
-                if self.channels.contains(channel_id) {
-                    return Err(EngineError::ChannelExists(channel_id));
-                }
-                born.push((record, Monitor::create((**new).clone()).map_err(refused)?));
-                continue;
-            }
-            let monitor = &self.channels.get(channel_id)?.monitor;
-            let token = monitor.check(record).map_err(refused)?;
-            if !token.is_noop() {
-                accepted.push((channel_id, record, token));
-            }
-        }
+        let Checked { payment, born, accepted } = self.check_wave(wave)?;
         // Append: the books first, and durable before the monitors when they have their own log.
         let payment_body = payment.as_ref().map(|(record, _)| wire::encode_payment_record(record));
         let records = born
@@ -251,6 +235,33 @@ impl Driver {
                 .extend(warm.monitor.commit(token).into_iter().map(|effect| (channel_id, effect)));
         }
         Ok(())
+    }
+
+    /// Checks a wave whole; what says nothing new is left out.
+    fn check_wave<'w>(&self, wave: &'w Wave) -> Result<Checked<'w>, EngineError> {
+        let mut checked = Checked::default();
+        if let Some(record) = &wave.payment {
+            let token = self.payments.check(record)?;
+            checked.payment = (!token.is_noop()).then_some((record, token));
+        }
+        for (channel_id, record) in &wave.monitors {
+            let channel_id = *channel_id;
+            let refused = |source| EngineError::Monitor { channel_id, source };
+            if let MonitorRecord::Created(new) = record {
+                if self.channels.contains(channel_id) {
+                    return Err(EngineError::ChannelExists(channel_id));
+                }
+                let monitor = Monitor::create((**new).clone()).map_err(refused)?;
+                checked.born.push((record, monitor));
+                continue;
+            }
+            let monitor = &self.channels.get(channel_id)?.monitor;
+            let token = monitor.check(record).map_err(refused)?;
+            if !token.is_noop() {
+                checked.accepted.push((channel_id, record, token));
+            }
+        }
+        Ok(checked)
     }
 
     /// Appends a record of the book to the log that is the books' alone.
