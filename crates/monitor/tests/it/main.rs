@@ -10,6 +10,7 @@ mod channel;
 mod checklist;
 mod deadline;
 mod ledger;
+mod matrix;
 mod museum;
 mod offchain;
 mod prop;
