@@ -54,7 +54,7 @@ fn bring(folder: &Path, wrapper: &Path) -> Result<(), String> {
     apt_get(&apt, &["update"])?;
     let install = ["--download-only", "--no-install-recommends", "install", "bitcoin-knots"];
     apt_get(&apt, &install)?;
-    let files = folder.join("root");
+    let files = folder.join("files");
     let archives = apt.join("cache/archives");
     for entry in fs::read_dir(&archives).map_err(|error| failed("archives", error))? {
         let path = entry.map_err(|error| failed("archives", error))?.path();
@@ -68,7 +68,7 @@ fn bring(folder: &Path, wrapper: &Path) -> Result<(), String> {
 /// Writes a script that starts the binary with the libraries beside it.
 fn write_wrapper(files: &Path, wrapper: &Path) -> Result<(), String> {
     let text = "#!/bin/sh\n\
-        here=$(dirname \"$0\")/root/usr\n\
+        here=$(dirname \"$0\")/files/usr\n\
         lib=\"$here/lib/x86_64-linux-gnu\"\n\
         exec \"$lib/ld-linux-x86-64.so.2\" --library-path \"$lib\" \"$here/bin/bitcoind\" \"$@\"\n";
     if !files.join("usr/bin/bitcoind").exists() {
