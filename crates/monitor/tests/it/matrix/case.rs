@@ -202,7 +202,12 @@ fn live(channel: &mut Channel, case: Case, name: Name) -> usize {
         let is_removed = matches!(case.stand, Stand::Leaving | Stand::Gone);
         learn(channel, name, !is_removed);
     }
-    if case.stand == Stand::Gone {
+    let is_unrevoked = matches!(case.closing, Closing::TheirsPrevious | Closing::TheirsNext);
+    let is_leaving_last = case.stand == Stand::Gone && offerer == US && is_unrevoked;
+    if is_leaving_last {
+        channel.sign(US, &[], &[(name, reason)]);
+        channel.revoke(US);
+    } else if case.stand == Stand::Gone {
         channel.remove(name, reason);
     }
     if case.closing == Closing::OursPrevious {
@@ -211,6 +216,8 @@ fn live(channel: &mut Channel, case: Case, name: Name) -> usize {
     let pending = match case.stand {
         Stand::Entering => Some((receiver, vec![name], vec![])),
         Stand::Leaving => Some((offerer, vec![], vec![(name, reason)])),
+        // Gone from the peer's newest only: the one before is not revoked.
+        Stand::Gone if is_leaving_last => Some((PEER, vec![], vec![(name, reason)])),
         Stand::Both | Stand::Trimmed | Stand::Gone => None,
     };
     if let Some((owner, added, removed)) = &pending {

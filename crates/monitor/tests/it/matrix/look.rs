@@ -17,9 +17,11 @@ impl Play {
     /// What holds after every record.
     pub(super) fn look(&mut self) {
         self.steps += 1;
-        let state = self.built.channel.monitor().state().clone();
-        self.built.channel.nodes[US].monitor = Monitor::restore(state).unwrap();
-        same(self.built.channel.monitor(), &self.twin);
+        if self.dies {
+            let state = self.built.channel.monitor().state().clone();
+            self.built.channel.nodes[US].monitor = Monitor::restore(state).unwrap();
+            same(self.built.channel.monitor(), &self.twin);
+        }
         self.one_verdict();
         self.claims_are_valid();
         let monitor = self.built.channel.monitor();

@@ -4,8 +4,8 @@ use bitcoin::{OutPoint, Transaction};
 use lastword_bolt3::rules;
 use lastword_monitor::Monitor;
 use lastword_types::{
-    BlockHeight, BlockRef, ChainDelta, ClaimKind, ClaimRequest, MonitorRecord, SweepWitness,
-    Verdict,
+    ANTI_REORG_DELAY, BlockHeight, BlockRef, ChainDelta, ClaimKind, ClaimRequest, MonitorRecord,
+    SweepWitness, Verdict,
 };
 
 use super::case::{Built, Case, Kind, Known, Reorg, Spender, learn, output_in};
@@ -24,6 +24,7 @@ pub(super) struct Play {
     pub(super) closing: Spender,
     /// Gets the same records and never dies; the one of the channel dies after each.
     pub(super) twin: Monitor,
+    pub(super) dies: bool,
     pub(super) steps: usize,
     pub(super) tip: u32,
     branch: u8,
@@ -37,7 +38,7 @@ pub(super) struct Play {
 
 impl Play {
     /// `None` if the case needs an output that its closing does not have.
-    pub(super) fn new(case: Case) -> Option<Self> {
+    pub(super) fn new(case: Case, dies: bool) -> Option<Self> {
         let built = Built::new(case);
         let commitment = built.closing.commitment;
         let output = commitment.and_then(|it| output_in(&built.channel, it, built.name));
@@ -63,8 +64,9 @@ impl Play {
             built,
             closing,
             twin,
+            dies,
             steps,
-            tip: CLOSED - 1,
+            tip: CLOSED - 2,
             branch: 0,
             branches: vec![(0, 0)],
             chain: Vec::new(),
@@ -73,7 +75,6 @@ impl Play {
         };
         play.mine(Vec::new());
         play.was_failed = matches!(play.known, Some(Verdict::Failed { .. }));
-        play.tip -= 1;
         Some(play)
     }
 
@@ -117,13 +118,32 @@ impl Play {
     /// Confirms what either side claims, each in a block of its own, up to a height.
     fn claim_until(&mut self, last: u32) {
         for _ in 0..64 {
-            let Some((height, transaction)) = self.next_claim().filter(|it| it.0 <= last) else {
+            let next = self.next_claim().filter(|it| it.0 <= last);
+            let height = next.as_ref().map_or(last, |it| it.0);
+            let not_final = self.decided_at().map(|it| it + ANTI_REORG_DELAY - 2);
+            if let Some(not_final) = not_final.filter(|it| (self.tip + 1..height).contains(it)) {
+                // No block passes unseen in which a failure could be final too early.
+                self.tip = not_final - 1;
+                self.mine(Vec::new());
+            } else if let Some((height, transaction)) = next {
+                self.tip = height - 1;
+                self.mine_with_reorg(transaction);
+            } else {
                 return;
-            };
-            self.tip = height - 1;
-            self.mine_with_reorg(transaction);
+            }
         }
         panic!("{:?} never ends", self.case);
+    }
+
+    /// The height of what decides the HTLC: the spend of its output, or the closing without one.
+    fn decided_at(&self) -> Option<u32> {
+        let is_closing = |it: &&(u32, Transaction)| it.1 == self.closing.transaction;
+        let (closed, _) = self.chain.iter().find(is_closing)?;
+        let commitment = self.closing.commitment;
+        match commitment.and_then(|it| output_in(&self.built.channel, it, self.built.name)) {
+            None => Some(*closed),
+            Some(output) => Some(self.chain.iter().find(|(_, it)| spends(it, output))?.0),
+        }
     }
 
     /// The next claim that is due, the peer's first.
