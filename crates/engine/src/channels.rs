@@ -63,6 +63,10 @@ impl Channels {
         self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Damaged)).map(|(id, _)| *id)
     }
 
+    pub(crate) fn is_damaged(&self, channel_id: ChannelId) -> bool {
+        matches!(self.slots.get(&channel_id), Some(Slot::Damaged))
+    }
+
     /// Takes in the card of a channel whose monitor is not in memory.
     pub(crate) fn insert_card(&mut self, card: &Card) {
         self.slots.insert(card.channel_id, Slot::Cold);
@@ -105,7 +109,7 @@ impl Channels {
     /// Returns the sound channels that have seen a block above `height`.
     pub(crate) fn synced_above(&self, height: BlockHeight) -> Vec<ChannelId> {
         let above = self.synced.range(height.plus(1)..).flat_map(|(_, channels)| channels);
-        above.copied().filter(|id| !matches!(self.slots.get(id), Some(Slot::Damaged))).collect()
+        above.copied().filter(|id| !self.is_damaged(*id)).collect()
     }
 
     /// Returns a monitor that is in memory.

@@ -1,6 +1,6 @@
 //! Following the chain: one pass over each block, and only the channels that it concerns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bitcoin::{Block, Txid};
 use lastword_chain::Step;
@@ -82,10 +82,9 @@ impl Driver {
         for channel_id in index.due(block.height) {
             concerned.entry(channel_id).or_default();
         }
-        let damaged: BTreeSet<ChannelId> = self.channels.damaged().collect();
         concerned
             .into_iter()
-            .filter(|(channel_id, _)| !damaged.contains(channel_id))
+            .filter(|(channel_id, _)| !self.channels.is_damaged(*channel_id))
             .map(|(channel_id, matched)| {
                 let transactions =
                     matched.iter().filter_map(|at| body.txdata.get(*at).cloned()).collect();

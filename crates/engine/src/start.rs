@@ -22,8 +22,8 @@ impl Driver {
     /// Puts a node together again from its stores.
     ///
     /// Reads the cards, the payment book, and of the monitors only those with something undelivered
-    /// or unresolved. Then it plans over all of them and queues what has to be told; nothing is
-    /// told or broadcast before the first [`next_event`](Self::next_event) or
+    /// or unresolved, and closed ones. Then it plans over all of them and queues what has to be
+    /// told; nothing is told or broadcast before the first [`next_event`](Self::next_event) or
     /// [`poll_chain`](Self::poll_chain).
     ///
     /// # Errors
@@ -41,7 +41,8 @@ impl Driver {
             channels.insert_card(card);
             let covers = Lsn { log: end.log, position: card.covers };
             let is_stale = logs.has_record_after(Stream::Channel(card.channel_id), covers)?;
-            if is_stale || card.has_undelivered || card.has_claims {
+            // A closed channel may have nothing left but an alarm that nobody has heard.
+            if is_stale || card.has_undelivered || card.has_claims || card.is_closed {
                 wanted.push(card.channel_id);
             }
         }
@@ -83,7 +84,7 @@ impl Driver {
     fn warm_at_start(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
         match self.warm(channel_id) {
             Ok(()) => {}
-            Err(_) if self.channels.damaged().any(|damaged| damaged == channel_id) => return Ok(()),
+            Err(_) if self.channels.is_damaged(channel_id) => return Ok(()),
             Err(error) => return Err(error),
         }
         let warm = self.channels.get(channel_id)?;

@@ -219,6 +219,22 @@ fn a_spend_of_the_funding_that_nobody_knows_raises_an_alarm_and_decides_nothing(
     assert_eq!(node.tell(), [other.sent(), other.path_taken(0)]);
 }
 
+/// A channel without HTLCs and claims has nothing left but its alarm, and the user may not have
+/// heard it yet when the node died.
+#[test]
+fn an_alarm_of_a_channel_without_htlcs_survives_a_crash_before_it_is_told() {
+    let (mut world, mut node) = Node::with_channels(Logs::One, &[STATIC]);
+    let spend = world.channels[0].unknown_spend();
+    world.confirm(&spend);
+    node.mine_and_poll(&world, 20);
+
+    let mut node = node.crash(&world, Survivors::SyncedOnly);
+
+    let (channel_id, txid) = (channel_id(0), spend.compute_txid());
+    let alarm = Event::Alarm(Alarm::UnknownFundingSpend { channel_id, txid });
+    assert_eq!(node.tell(), [alarm]);
+}
+
 /// The widest that consensus lets a witness of a peer be: the timeout branch of an HTLC takes any
 /// element that has not the size of a preimage. It is no preimage, and nobody takes it for one.
 ///
