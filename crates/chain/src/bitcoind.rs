@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
+use bitcoin::consensus::encode::{deserialize, deserialize_partial, serialize_hex};
 use bitcoin::hashes::Hash;
+use bitcoin::hex::FromHex;
 use bitcoin::{Block, BlockHash, Transaction};
 use lastword_ports::{BlockSource, Broadcaster, ChainError, ChainErrorKind, Header};
 use lastword_types::{BlockHeight, BlockRef};
@@ -130,14 +131,22 @@ impl BlockSource for BitcoindSource {
     }
 
     fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError> {
+        deserialize(&self.raw_block(hash)?)
+            .map_err(|error| nonsense("bitcoind's block does not decode").with_source(error))
+    }
+
+    fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
         let parameters = [json!(hash.to_string()), json!(0)];
         let hex: String = self.rpc.call("getblock", &parameters).map_err(missing_block)?;
-        let block: Block = deserialize_hex(&hex)
-            .map_err(|error| nonsense("bitcoind's block does not decode").with_source(error))?;
-        if block.block_hash() != hash {
+        let bytes = Vec::<u8>::from_hex(&hex)
+            .map_err(|error| nonsense("bitcoind's block is not hexadecimal").with_source(error))?;
+        let header: bitcoin::block::Header = deserialize_partial(&bytes)
+            .map_err(|error| nonsense("bitcoind's block has no header").with_source(error))?
+            .0;
+        if header.block_hash() != hash {
             return Err(nonsense("bitcoind answered with another block"));
         }
-        Ok(block)
+        Ok(bytes)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Which channels a block concerns: [`WatchIndex`].
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hash, RandomState};
 
-use bitcoin::{Block, OutPoint, Transaction, Txid};
+use bitcoin::{Block, OutPoint, Txid};
 use lastword_types::{BlockHeight, ChannelId};
+
+use crate::raw::RawBlock;
+use crate::table::HandleTable;
 
 /// The outpoints that channels watch, and the heights at which they must be looked at.
 ///
@@ -15,7 +18,7 @@ use lastword_types::{BlockHeight, ChannelId};
 ///
 /// At most one set of outpoints and one deadline for each channel. Several channels may watch one
 /// outpoint. Answers are ordered by channel, and the same for every order of calls that leads to
-/// the same contents.
+/// the same contents. A channel with one outpoint and no deadline needs about 110 bytes.
 ///
 /// # Examples
 ///
@@ -32,23 +35,84 @@ use lastword_types::{BlockHeight, ChannelId};
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct WatchIndex {
-    /// Only looked up in, never iterated: the order of a hash map reaches nobody.
-    watchers: HashMap<OutPoint, Watchers>,
-    channels: BTreeMap<ChannelId, Watched>,
+    rows: Vec<Row>,
+    /// Rows that no channel has.
+    free: Vec<u32>,
+    /// Rows by channel.
+    channels: HandleTable<u32>,
+    /// Rows, and places in their outpoints, by outpoint.
+    watchers: HandleTable<(u32, u32)>,
     deadlines: BTreeSet<(BlockHeight, ChannelId)>,
+    /// Keyed at random, so that nobody can choose outpoints that fall together.
+    hasher: RandomState,
 }
 
-/// Who watches an outpoint: nearly always one channel, which needs no allocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Watchers {
-    One(ChannelId),
-    Many(BTreeSet<ChannelId>),
-}
-
+/// What is kept of a channel.
 #[derive(Debug, Clone)]
-struct Watched {
-    outpoints: Box<[OutPoint]>,
+struct Row {
+    channel_id: ChannelId,
+    watched: Watched,
     deadline: Option<BlockHeight>,
+}
+
+/// What a channel watches: nearly always its funding output alone, which needs no allocation.
+#[derive(Debug, Clone)]
+enum Watched {
+    One(OutPoint),
+    Many(Box<[OutPoint]>),
+}
+
+impl Watched {
+    /// Takes a list in any order; what stands twice counts once.
+    fn new(watched: &[OutPoint]) -> Self {
+        match watched {
+            [one] => Self::One(*one),
+            many => Self::Many(many.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()),
+        }
+    }
+
+    fn as_slice(&self) -> &[OutPoint] {
+        match self {
+            Self::One(one) => core::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A block, for the index: what its transactions spend, in their order.
+trait Spends {
+    fn transaction_count(&self) -> usize;
+    fn spends(&self, place: usize) -> impl Iterator<Item = OutPoint>;
+    fn txid(&self, place: usize) -> Option<Txid>;
+}
+
+impl Spends for RawBlock {
+    fn transaction_count(&self) -> usize {
+        self.transaction_count()
+    }
+
+    fn spends(&self, place: usize) -> impl Iterator<Item = OutPoint> {
+        self.spends(place)
+    }
+
+    fn txid(&self, place: usize) -> Option<Txid> {
+        self.txid(place)
+    }
+}
+
+impl Spends for Block {
+    fn transaction_count(&self) -> usize {
+        self.txdata.len()
+    }
+
+    fn spends(&self, place: usize) -> impl Iterator<Item = OutPoint> {
+        let inputs = self.txdata.get(place).map_or(&[][..], |transaction| &transaction.input);
+        inputs.iter().map(|input| input.previous_output)
+    }
+
+    fn txid(&self, place: usize) -> Option<Txid> {
+        self.txdata.get(place).map(bitcoin::Transaction::compute_txid)
+    }
 }
 
 impl WatchIndex {
@@ -71,58 +135,59 @@ impl WatchIndex {
         deadline: Option<BlockHeight>,
     ) {
         self.remove(channel_id);
-        for outpoint in watched {
-            self.watch(*outpoint, channel_id);
+        let row = Row { channel_id, watched: Watched::new(watched), deadline };
+        let handle = self.claim_row(row);
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(channel_id);
+        self.channels.insert(hash, handle, |other| {
+            hash_or_zero(hasher, self.rows.get(other as usize).map(|row| row.channel_id))
+        });
+        let outpoints = self.rows.get(handle as usize).map(|row| row.watched.as_slice());
+        for (place, outpoint) in (0..).zip(outpoints.unwrap_or_default()) {
+            self.watchers.insert(hasher.hash_one(outpoint), (handle, place), |other| {
+                hash_or_zero(hasher, outpoint_at(&self.rows, other))
+            });
         }
         if let Some(height) = deadline {
             self.deadlines.insert((height, channel_id));
         }
-        self.channels.insert(channel_id, Watched { outpoints: watched.into(), deadline });
+    }
+
+    /// Puts a row where there is room.
+    fn claim_row(&mut self, row: Row) -> u32 {
+        let free = self.free.pop();
+        if let Some((handle, place)) =
+            free.and_then(|handle| Some((handle, self.rows.get_mut(handle as usize)?)))
+        {
+            *place = row;
+            return handle;
+        }
+        let handle =
+            u32::try_from(self.rows.len()).expect("fewer than 2^32 channels fit in memory");
+        self.rows.push(row);
+        handle
     }
 
     /// Forgets a channel; nothing happens if the index does not have it.
     pub fn remove(&mut self, channel_id: ChannelId) {
-        let Some(Watched { outpoints, deadline }) = self.channels.remove(&channel_id) else {
-            return;
-        };
-        for outpoint in outpoints {
-            self.unwatch(outpoint, channel_id);
-        }
-        if let Some(height) = deadline {
+        let Some(handle) = self.handle_of(channel_id) else { return };
+        let Some(row) = self.rows.get_mut(handle as usize) else { return };
+        let watched = core::mem::replace(&mut row.watched, Watched::Many(Box::default()));
+        if let Some(height) = row.deadline {
             self.deadlines.remove(&(height, channel_id));
         }
+        self.channels.remove(self.hasher.hash_one(channel_id), |other| other == handle);
+        for (place, outpoint) in (0..).zip(watched.as_slice()) {
+            let hash = self.hasher.hash_one(outpoint);
+            self.watchers.remove(hash, |other| other == (handle, place));
+        }
+        self.free.push(handle);
     }
 
-    fn watch(&mut self, outpoint: OutPoint, channel_id: ChannelId) {
-        match self.watchers.entry(outpoint) {
-            Entry::Vacant(entry) => {
-                entry.insert(Watchers::One(channel_id));
-            }
-            Entry::Occupied(mut entry) => match entry.get_mut() {
-                Watchers::One(other) if *other == channel_id => {}
-                Watchers::One(other) => {
-                    let both = BTreeSet::from([*other, channel_id]);
-                    entry.insert(Watchers::Many(both));
-                }
-                Watchers::Many(many) => {
-                    many.insert(channel_id);
-                }
-            },
-        }
-    }
-
-    fn unwatch(&mut self, outpoint: OutPoint, channel_id: ChannelId) {
-        let Entry::Occupied(mut entry) = self.watchers.entry(outpoint) else { return };
-        let is_last = match entry.get_mut() {
-            Watchers::One(other) => *other == channel_id,
-            Watchers::Many(many) => {
-                many.remove(&channel_id);
-                many.is_empty()
-            }
-        };
-        if is_last {
-            entry.remove();
-        }
+    fn handle_of(&self, channel_id: ChannelId) -> Option<u32> {
+        self.channels.candidates(self.hasher.hash_one(channel_id)).find(|handle| {
+            self.rows.get(*handle as usize).is_some_and(|row| row.channel_id == channel_id)
+        })
     }
 
     /// Returns, for each channel that the block concerns, which of its transactions do.
@@ -135,42 +200,49 @@ impl WatchIndex {
     /// # Shape
     ///
     /// Places in the block, ascending, each once. A block that concerns nobody gives nothing.
-    pub fn matches(&self, block: &Block) -> BTreeMap<ChannelId, Vec<usize>> {
+    pub fn matches(&self, block: &RawBlock) -> BTreeMap<ChannelId, Vec<usize>> {
+        self.matches_in(block)
+    }
+
+    /// Does what [`matches`](Self::matches) does, in a block that is already decoded.
+    pub fn matches_decoded(&self, block: &Block) -> BTreeMap<ChannelId, Vec<usize>> {
+        self.matches_in(block)
+    }
+
+    fn matches_in(&self, block: &impl Spends) -> BTreeMap<ChannelId, Vec<usize>> {
         let mut found: BTreeMap<ChannelId, Vec<usize>> = BTreeMap::new();
         let mut followed: BTreeMap<Txid, BTreeSet<ChannelId>> = BTreeMap::new();
         // The coinbase spends nothing.
-        for (place, transaction) in block.txdata.iter().enumerate().skip(1) {
-            let concerned = self.concerned(transaction, &followed);
+        for place in 1..block.transaction_count() {
+            let mut concerned = BTreeSet::new();
+            for outpoint in block.spends(place) {
+                concerned.extend(self.watchers_of(&outpoint));
+                if !followed.is_empty()
+                    && let Some(channels) = followed.get(&outpoint.txid)
+                {
+                    concerned.extend(channels);
+                }
+            }
             if concerned.is_empty() {
                 continue;
             }
             for channel_id in &concerned {
                 found.entry(*channel_id).or_default().push(place);
             }
-            followed.insert(transaction.compute_txid(), concerned);
+            if let Some(txid) = block.txid(place) {
+                followed.insert(txid, concerned);
+            }
         }
         found
     }
 
-    fn concerned(
-        &self,
-        transaction: &Transaction,
-        followed: &BTreeMap<Txid, BTreeSet<ChannelId>>,
-    ) -> BTreeSet<ChannelId> {
-        let mut concerned = BTreeSet::new();
-        for input in &transaction.input {
-            match self.watchers.get(&input.previous_output) {
-                None => {}
-                Some(Watchers::One(channel_id)) => {
-                    concerned.insert(*channel_id);
-                }
-                Some(Watchers::Many(many)) => concerned.extend(many),
-            }
-            if let Some(channels) = followed.get(&input.previous_output.txid) {
-                concerned.extend(channels);
-            }
-        }
-        concerned
+    fn watchers_of(&self, outpoint: &OutPoint) -> impl Iterator<Item = ChannelId> + '_ {
+        let outpoint = *outpoint;
+        let candidates = self.watchers.candidates(self.hasher.hash_one(outpoint));
+        candidates.filter_map(move |handle| {
+            let is_it = outpoint_at(&self.rows, handle) == Some(outpoint);
+            self.rows.get(handle.0 as usize).filter(|_| is_it).map(|row| row.channel_id)
+        })
     }
 
     /// Returns the channels whose deadline is this height or lower, the earliest first.
@@ -193,8 +265,18 @@ impl WatchIndex {
 
     /// Says whether the index has no channel.
     pub fn is_empty(&self) -> bool {
-        self.channels.is_empty()
+        self.len() == 0
     }
+}
+
+/// Returns the outpoint that a watcher's handle stands for.
+fn outpoint_at(rows: &[Row], (row, place): (u32, u32)) -> Option<OutPoint> {
+    rows.get(row as usize)?.watched.as_slice().get(place as usize).copied()
+}
+
+/// Hashes a key; every handle of a table has one.
+fn hash_or_zero(hasher: &RandomState, key: Option<impl Hash>) -> u64 {
+    key.map_or(0, |key| hasher.hash_one(key))
 }
 
 #[cfg(test)]
@@ -208,12 +290,14 @@ mod tests {
         for byte in 0..3 {
             index.set(ChannelId([byte; 32]), &[outpoint, outpoint], Some(BlockHeight(7)));
         }
-        assert_eq!(index.watchers.len(), 1);
+        assert_eq!(index.watchers.len(), 3);
         for byte in 0..3 {
             index.remove(ChannelId([byte; 32]));
         }
-        assert!(index.watchers.is_empty());
+        assert_eq!(index.watchers.len(), 0);
         assert!(index.deadlines.is_empty());
         assert!(index.is_empty());
+        index.set(ChannelId([9; 32]), &[outpoint], None);
+        assert_eq!(index.rows.len(), 3, "the rows of others are used again");
     }
 }

@@ -2,10 +2,13 @@
 
 mod bitcoind;
 mod index;
+mod raw;
 mod rpc;
+mod table;
 mod track;
 
 pub use bitcoind::BitcoindSource;
 pub use index::WatchIndex;
+pub use raw::{MAX_BLOCK_BYTES, RawBlock, Undecodable};
 pub use rpc::{RPC_TIMEOUT, RpcRefusal};
 pub use track::{MAX_WALK, Nonsense, RECENT_BLOCKS, Step, TrackError, Tracker};

@@ -1,11 +1,13 @@
 //! Following the best chain of a source, one block at a time: [`Tracker`].
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid, merkle_tree};
+use bitcoin::BlockHash;
 use lastword_ports::{BlockSource, ChainError, Header};
 use lastword_types::{BlockHeight, BlockRef, ChainTip};
 use thiserror::Error;
+
+use crate::raw::{RawBlock, Undecodable};
 
 /// How many ancestors of the tip are remembered: a reorg may go this deep.
 pub const RECENT_BLOCKS: usize = 144;
@@ -25,7 +27,7 @@ pub enum Step {
         /// Its place.
         block: BlockRef,
         /// The whole of it.
-        body: Block,
+        body: RawBlock,
     },
 }
 
@@ -91,6 +93,9 @@ pub enum Nonsense {
     /// The transactions are not those that the header commits to.
     #[error("its transactions are not those of its header")]
     Transactions,
+    /// The bytes are no block.
+    #[error("its bytes do not decode")]
+    Encoding(#[source] Undecodable),
 }
 
 /// Follows the best chain of a [`BlockSource`].
@@ -214,7 +219,7 @@ impl Tracker {
                 self.best = *fork;
             }
             Step::Connected { block, body } => {
-                assert_eq!(body.header.prev_blockhash, self.best.hash, "the step is fresh");
+                assert_eq!(body.header().prev_blockhash, self.best.hash, "the step is fresh");
                 assert_eq!(block.height, self.best.height.plus(1), "the step is fresh");
                 self.recent.push_front(self.best);
                 self.recent.truncate(RECENT_BLOCKS);
@@ -306,27 +311,19 @@ fn parent_of(
 /// Reads the first block above the fork and checks that it is what the headers promised.
 fn read_block(source: &mut dyn BlockSource, way: &Way) -> Result<Step, TrackError> {
     let block = *way.blocks.last().expect("a way has blocks");
-    let body = source.block(block.hash).map_err(TrackError::Source)?;
+    let bytes = source.raw_block(block.hash).map_err(TrackError::Source)?;
     let nonsense = |what| TrackError::Nonsense { block, what };
+    let body = RawBlock::parse(bytes).map_err(|error| nonsense(Nonsense::Encoding(error)))?;
     let got = body.block_hash();
     if got != block.hash {
         return Err(nonsense(Nonsense::Block { got }));
     }
-    let (expected, got) = (way.fork.hash, body.header.prev_blockhash);
+    let (expected, got) = (way.fork.hash, body.header().prev_blockhash);
     if got != expected {
         return Err(nonsense(Nonsense::Previous { expected, got }));
     }
-    if !has_committed_transactions(&body) {
+    if !body.has_committed_transactions() {
         return Err(nonsense(Nonsense::Transactions));
     }
     Ok(Step::Connected { block, body })
-}
-
-/// Checks the merkle root, and that no transaction stands twice: a list with its end repeated may
-/// have the same root (CVE-2012-2459).
-fn has_committed_transactions(body: &Block) -> bool {
-    let txids: Vec<Txid> = body.txdata.iter().map(Transaction::compute_txid).collect();
-    let root = merkle_tree::calculate_root(txids.iter().map(|txid| txid.to_raw_hash()));
-    root.map(TxMerkleNode::from) == Some(body.header.merkle_root)
-        && txids.iter().collect::<BTreeSet<_>>().len() == txids.len()
 }

@@ -1,9 +1,9 @@
 //! Following the chain: one pass over each block, and only the channels that it concerns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::{Block, Txid};
-use lastword_chain::Step;
+use bitcoin::{Transaction, Txid};
+use lastword_chain::{Nonsense, RawBlock, Step, TrackError};
 use lastword_claims::Wallet;
 use lastword_ports::{ChainError, ChainErrorKind};
 use lastword_types::{BlockHeight, BlockRef, ChainDelta, ChannelId, MonitorRecord};
@@ -48,7 +48,7 @@ impl Driver {
         let start = self.tip();
         while let Some(step) = self.tracker.next_step(&mut *self.source)? {
             let entries = match &step {
-                Step::Connected { block, body } => self.connected(*block, body),
+                Step::Connected { block, body } => self.connected(*block, body)?,
                 Step::Disconnected { fork } => self
                     .channels
                     .synced_above(fork.height)
@@ -76,22 +76,31 @@ impl Driver {
     }
 
     /// Returns the records that a block brings to the channels it concerns.
-    fn connected(&self, block: BlockRef, body: &Block) -> Vec<Entry> {
+    fn connected(&self, block: BlockRef, body: &RawBlock) -> Result<Vec<Entry>, EngineError> {
         let index = &self.channels.index;
         let mut concerned: BTreeMap<ChannelId, Vec<usize>> = index.matches(body);
         for channel_id in index.due(block.height) {
             concerned.entry(channel_id).or_default();
         }
-        concerned
+        // Each transaction is built once, whomever it concerns.
+        let places: BTreeSet<usize> = concerned.values().flatten().copied().collect();
+        let mut built: BTreeMap<usize, Transaction> = BTreeMap::new();
+        for place in places {
+            let transaction = body.transaction(place).map_err(|error| {
+                let what = Nonsense::Encoding(error);
+                EngineError::Track(TrackError::Nonsense { block, what })
+            })?;
+            built.insert(place, transaction);
+        }
+        let entries = concerned
             .into_iter()
             .filter(|(channel_id, _)| !self.channels.is_damaged(*channel_id))
             .map(|(channel_id, matched)| {
-                let transactions =
-                    matched.iter().filter_map(|at| body.txdata.get(*at).cloned()).collect();
+                let transactions = matched.iter().filter_map(|at| built.get(at).cloned()).collect();
                 let delta = ChainDelta::Connected { block, transactions };
                 Entry::Monitor(channel_id, MonitorRecord::Chain(delta))
-            })
-            .collect()
+            });
+        Ok(entries.collect())
     }
 
     /// Asks for the claims that follow from a block which could not be written: it is confirmed all
@@ -99,7 +108,7 @@ impl Driver {
     /// commitment waits until the decision to broadcast it is durable.
     fn claim_unwritten(&mut self, step: &Step) {
         let Step::Connected { block, body } = step else { return };
-        for entry in self.connected(*block, body) {
+        for entry in self.connected(*block, body).unwrap_or_default() {
             let Entry::Monitor(channel_id, record) = entry else { continue };
             let Ok(warm) = self.channels.get(channel_id) else { continue };
             let mut ahead = warm.monitor.clone();

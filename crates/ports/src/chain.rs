@@ -92,6 +92,18 @@ pub trait BlockSource: Send {
     ///
     /// [`ChainErrorKind::NotFound`] if the source does not have it.
     fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError>;
+
+    /// Returns a block's bytes, as consensus encodes it.
+    ///
+    /// What the engine asks for: it walks the bytes and builds only the transactions that concern
+    /// somebody. A source that has the bytes hands them out as they are; they need not be checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`block`](Self::block).
+    fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
+        self.block(hash).map(|block| bitcoin::consensus::serialize(&block))
+    }
 }
 
 /// Where transactions go.
@@ -188,6 +200,10 @@ impl<T: BlockSource + ?Sized> BlockSource for Box<T> {
 
     fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError> {
         (**self).block(hash)
+    }
+
+    fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
+        (**self).raw_block(hash)
     }
 }
 

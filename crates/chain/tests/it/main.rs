@@ -7,6 +7,7 @@ mod index;
 #[cfg(test)]
 mod package;
 mod prop;
+mod raw;
 mod rpc_errors;
 mod support;
 mod track;

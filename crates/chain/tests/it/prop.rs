@@ -51,7 +51,7 @@ impl Reader {
             }
             Step::Connected { block, body } => {
                 let tip = self.chain.last().expect("the reader has a tip");
-                assert_eq!(body.header.prev_blockhash, tip.hash);
+                assert_eq!(body.header().prev_blockhash, tip.hash);
                 assert_eq!(body.block_hash(), block.hash);
                 assert_eq!(block.height, tip.height.plus(1));
                 self.chain.push(*block);

@@ -160,6 +160,10 @@ impl BlockSource for Bitcoind {
     fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError> {
         self.source.block(hash)
     }
+
+    fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
+        self.source.raw_block(hash)
+    }
 }
 
 impl Broadcaster for Bitcoind {

@@ -1,5 +1,6 @@
 //! The suite of [`BlockSource`].
 
+use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash};
 use lastword_ports::{BlockSource, ChainError, ChainErrorKind, Header};
@@ -99,6 +100,10 @@ fn block_of<S: BlockSource>(source: &mut S, at: BlockRef) -> Result<Block, Viola
     ensure(block.check_merkle_root(), Rule::BlockAsAsked, || {
         format!("the transactions of {at:?} are not those of its header")
     })?;
+    let bytes = source.raw_block(at.hash).map_err(|error| refused("raw_block", &error))?;
+    ensure(bytes == serialize(&block), Rule::BlockAsAsked, || {
+        format!("the bytes of {at:?} are not those of the block")
+    })?;
     Ok(block)
 }
 
@@ -122,9 +127,13 @@ fn blocks_that_left_have_their_place<S: BlockSource>(
 
 fn unknown_blocks_are_not_found<S: BlockSource>(source: &mut S) -> Result<(), Violation> {
     let unknown = BlockHash::from_byte_array([0xAB; 32]);
-    let answers = [source.header(unknown).map(|_| ()), source.block(unknown).map(|_| ())];
+    let answers = [
+        source.header(unknown).map(|_| ()),
+        source.block(unknown).map(|_| ()),
+        source.raw_block(unknown).map(|_| ()),
+    ];
     let kinds = answers.map(|answer| answer.map_err(|error| error.kind));
-    let expected = [Err(ChainErrorKind::NotFound); 2];
+    let expected = [Err(ChainErrorKind::NotFound); 3];
     expect_equal(Rule::UnknownIsNotFound, "an unknown hash", &kinds, &expected)
 }
 

@@ -22,6 +22,7 @@ enum Mistake {
     ReturnsTheTipForAnyBlock,
     UnknownIsRetry,
     LosesTransactions,
+    CutsBytes,
     CountsHeightsWrong,
 }
 
@@ -132,6 +133,14 @@ impl BlockSource for Source {
             _ => Ok(block),
         }
     }
+
+    fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
+        let mut bytes = self.block(hash).map(|block| bitcoin::consensus::serialize(&block))?;
+        if self.mistake == Mistake::CutsBytes {
+            bytes.pop();
+        }
+        Ok(bytes)
+    }
 }
 
 struct Tiny {
@@ -183,6 +192,7 @@ fn a_right_source_passes_and_every_mistake_is_found() {
         (Mistake::ReturnsTheTipForAnyBlock, Rule::BlockAsAsked),
         (Mistake::UnknownIsRetry, Rule::UnknownIsNotFound),
         (Mistake::LosesTransactions, Rule::BlockAsAsked),
+        (Mistake::CutsBytes, Rule::BlockAsAsked),
         (Mistake::CountsHeightsWrong, Rule::HeaderConnects),
     ];
     for (mistake, rule) in expected {
