@@ -7,8 +7,8 @@ use lastword_chain::WatchIndex;
 use lastword_monitor::Monitor;
 use lastword_ports::{Ledger, LedgerState, Ledgers, Lsn, Store, Stream};
 use lastword_types::{
-    BlockHeight, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord, PaymentId,
-    UpdateId,
+    BlockHeight, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord, MonitorUpdate,
+    PaymentId, UpdateId,
 };
 use lastword_wire as wire;
 
@@ -101,9 +101,9 @@ impl Channels {
         self.synced.entry(height).or_default().insert(card.channel_id);
     }
 
-    /// Says whether a channel's monitor has updates behind `have`.
-    pub(crate) fn is_ahead_of(&self, channel_id: ChannelId, have: UpdateId) -> bool {
-        self.latest_update.get(&channel_id).is_some_and(|latest| have < *latest)
+    /// Says whether `have` is the last update of a channel's monitor, if there is such a channel.
+    pub(crate) fn is_at(&self, channel_id: ChannelId, have: UpdateId) -> bool {
+        self.latest_update.get(&channel_id).is_none_or(|latest| have == *latest)
     }
 
     /// Returns the sound channels that have seen a block above `height`.
@@ -278,6 +278,27 @@ impl Ledgers for Channels {
     fn is_closed(&self, channel_id: ChannelId) -> bool {
         self.closed.contains(&channel_id)
     }
+}
+
+/// Reads the updates of a channel behind `have` that its log still holds.
+pub(crate) fn updates_after(
+    channel_id: ChannelId,
+    have: UpdateId,
+    store: &dyn Store,
+) -> Result<Vec<MonitorUpdate>, EngineError> {
+    let (mut updates, mut failure) = (Vec::new(), None);
+    store.replay(Stream::Channel(channel_id), None, &mut |_, body| {
+        match wire::decode_monitor_record(body) {
+            Ok(MonitorRecord::Update(update)) if have < update.update_id => updates.push(update),
+            Ok(_) => {}
+            Err(source) => {
+                failure = Some(EngineError::Bytes { what: "a channel", source });
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    failure.map_or(Ok(updates), Err)
 }
 
 /// Folds a channel from its snapshot and the records behind it.

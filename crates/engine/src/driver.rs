@@ -15,10 +15,10 @@ use lastword_reload::{Action, Plan, Planned, Scope, View, plan};
 use lastword_types::{
     Balances, BlockRef, BookEntry, ChannelId, Event, EventKey, Htlc, HtlcAdded, HtlcDirection,
     Intent, MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentRecord,
-    UpdateStep,
+    UpdateId, UpdateStep,
 };
 
-use crate::channels::Channels;
+use crate::channels::{self, Channels};
 use crate::error::EngineError;
 use crate::handled::WithHandled;
 use crate::logs::Logs;
@@ -184,6 +184,33 @@ impl Driver {
         Ok(&self.channels.get(channel_id)?.monitor)
     }
 
+    /// Returns the updates of a channel behind `have`, for a node that lost them
+    /// ([`Action::ManagerBehind`]).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::UpdatesCompacted`] if some of them are only in a snapshot: the node takes what
+    /// it needs from the [`monitor`](Self::monitor). As `monitor`, and a failure of the store.
+    pub fn updates_after(
+        &mut self,
+        channel_id: ChannelId,
+        have: UpdateId,
+    ) -> Result<Vec<MonitorUpdate>, EngineError> {
+        let latest = self.monitor(channel_id)?.state().latest_update;
+        let updates = channels::updates_after(
+            channel_id,
+            have,
+            self.logs.store(Stream::Channel(channel_id)),
+        )?;
+        let first = updates.first().map_or(latest.next(), |first| Some(first.update_id));
+        match first {
+            Some(first) if have < latest && have.next() != Some(first) => {
+                Err(EngineError::UpdatesCompacted { channel_id, first })
+            }
+            Some(_) | None => Ok(updates),
+        }
+    }
+
     /// Returns whose the value of a channel is at the tip, part by part; together they are its
     /// funding output.
     ///
@@ -313,12 +340,14 @@ impl Driver {
             Scope::All => {
                 self.payments.for_each_pending(&mut |view| wanted.extend(channels_of(view)));
                 wanted.extend(self.channels.channels_of_undelivered());
-                // A node that is behind learns how far (its channel may be quiet).
-                let channels = &self.channels;
-                self.channel_book.for_each_channel(&mut |entry| {
-                    if entry.is_open && channels.is_ahead_of(entry.channel_id, entry.latest_update)
-                    {
-                        wanted.insert(entry.channel_id);
+                // A node that is not where its monitor is learns how far (its channel may be quiet).
+                let (channels, book) = (&self.channels, &self.channel_book);
+                book.for_each_channel(&mut |entry| {
+                    let channel_id = entry.channel_id;
+                    let mut is_in_flight = false;
+                    book.for_each_in_flight(channel_id, &mut |_| is_in_flight = true);
+                    if is_in_flight || !channels.is_at(channel_id, entry.latest_update) {
+                        wanted.insert(channel_id);
                     }
                 });
             }

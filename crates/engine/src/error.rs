@@ -4,7 +4,7 @@ use lastword_chain::TrackError;
 use lastword_monitor::MonitorError;
 use lastword_payments::PaymentError;
 use lastword_ports::{ChainError, StoreError};
-use lastword_types::{BlockRef, ChannelId, PartIndex, PaymentId};
+use lastword_types::{BlockRef, ChannelId, PartIndex, PaymentId, UpdateId};
 use lastword_wire::WireError;
 use thiserror::Error;
 
@@ -65,6 +65,14 @@ pub enum EngineError {
     /// Several updates of one channel were given where one is allowed.
     #[error("several updates for channel {0} in one payment")]
     SeveralUpdates(ChannelId),
+    /// Updates that the node asked for are only in a snapshot.
+    #[error("the updates of channel {channel_id} before {first} are only in a snapshot")]
+    UpdatesCompacted {
+        /// Which channel.
+        channel_id: ChannelId,
+        /// The first update that the log still holds.
+        first: UpdateId,
+    },
     /// An effect was asked for before its cause was durable.
     #[error("an effect was asked for before its cause was durable")]
     NotDurable,

@@ -5,17 +5,19 @@
 //! committed, so nothing refused is ever written and nothing written is refused on replay. With two
 //! logs the books' half is durable before the monitors' log hears of the rest (rule R1).
 
+use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lastword_monitor::Monitor;
 use lastword_ports::{Frame, Gated, Lsn, Stream};
-use lastword_reload::{Action, Plan, Scope, View, plan};
+use lastword_reload::{Action, Plan, Planned, Reason, Scope, View, plan};
 use lastword_types::{
-    Card, ChainTip, ChannelId, Effect, Event, HtlcOrigin, MonitorRecord, PaymentId, PaymentRecord,
+    Card, ChainTip, ChannelId, Effect, Event, HtlcOrigin, MonitorRecord, MonitorUpdate, PaymentId,
+    PaymentRecord, UpdateId, UpdateStep,
 };
 use lastword_wire as wire;
 
-use crate::channels::Warm;
+use crate::channels::{Channels, Warm};
 use crate::driver::Driver;
 use crate::error::EngineError;
 use crate::logs::LogKind;
@@ -112,7 +114,7 @@ impl Driver {
             }
             self.warm_for(&scope);
             let plan = self.plan(&scope);
-            let (entries, tell) = self.sort_actions(plan);
+            let Sorted { entries, tell, has_replays } = self.sort_actions(plan);
             let is_quiet = entries.is_empty();
             let gated = match self.write(Batch { entries, tip: None }) {
                 Ok(gated) => gated,
@@ -129,11 +131,16 @@ impl Driver {
             }
             let effects = gated.release(self.logs.proofs()).map_err(|_| EngineError::NotDurable)?;
             self.logs.observe(Boundary::Release);
-            let payments = match scope {
-                Scope::All => BTreeSet::new(),
-                Scope::Changed { payments, .. } => payments,
+            let again = match scope {
+                // What was in flight is durable now, and the node has to learn of it.
+                Scope::All if has_replays => Scope::All,
+                Scope::All => {
+                    Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::new() }
+                }
+                Scope::Changed { payments, .. } => {
+                    Scope::Changed { payments, forwards: BTreeSet::new() }
+                }
             };
-            let again = Scope::Changed { payments, forwards: BTreeSet::new() };
             scope = merge(self.act(effects), again);
         }
         Err(EngineError::Restless)
@@ -412,8 +419,9 @@ impl Driver {
     }
 
     /// Splits a plan into what is written and what is told; advice for the node is kept for it.
-    fn sort_actions(&mut self, plan: Plan) -> (Vec<Entry>, Vec<(PaymentId, Vec<Event>)>) {
-        let (mut entries, mut tell) = (Vec::new(), Vec::new());
+    fn sort_actions(&mut self, plan: Plan) -> Sorted {
+        let Sorted { mut entries, mut tell, mut has_replays } = Sorted::default();
+        let mut rehearsed = Rehearsal::default();
         for planned in plan.actions {
             tracing::debug!(%planned, "planned");
             match planned.action {
@@ -421,19 +429,76 @@ impl Driver {
                 Action::Tell { payment_id, events } => tell.push((payment_id, events)),
                 Action::Release(release) => entries
                     .push(Entry::Monitor(release.htlc.channel_id, MonitorRecord::Release(release))),
+                Action::ReplayUpdate(ref update) => match rehearsed.allow(&self.channels, update) {
+                    Ok(()) => {
+                        let record = MonitorRecord::Update(update.clone());
+                        entries.push(Entry::Monitor(update.channel_id, record));
+                        has_replays = true;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "an update that was in flight is refused");
+                        self.advise(planned);
+                    }
+                },
+                Action::MonitorBehind { channel_id, durable, .. } => {
+                    entries.extend(self.data_loss(channel_id, durable));
+                    self.advise(planned);
+                }
+                // It waits for what this very plan writes.
+                Action::Wait { .. } if planned.reason == Reason::InFlight => {}
                 Action::Wait { .. }
                 | Action::ClaimInbound { .. }
                 | Action::FailInbound { .. }
                 | Action::ReportUnknownForward { .. }
                 | Action::MarkChannelClosed { .. }
-                | Action::ManagerBehind { .. } => {
-                    if !self.advice.contains(&planned) {
-                        self.advice.push(planned);
-                    }
-                }
+                | Action::ManagerBehind { .. }
+                | Action::UpdatesDurable { .. } => self.advise(planned),
             }
         }
-        (entries, tell)
+        Sorted { entries, tell, has_replays }
+    }
+
+    fn advise(&mut self, planned: Planned) {
+        if !self.advice.contains(&planned) {
+            self.advice.push(planned);
+        }
+    }
+
+    /// What makes sure that a commitment which may be revoked is never broadcast.
+    fn data_loss(&self, channel_id: ChannelId, durable: UpdateId) -> Option<Entry> {
+        let is_known = self.channels.get(channel_id).ok()?.monitor.state().data_loss;
+        let update_id = durable.next().filter(|_| !is_known)?;
+        let update = MonitorUpdate { channel_id, update_id, steps: vec![UpdateStep::DataLoss] };
+        Some(Entry::Monitor(channel_id, MonitorRecord::Update(update)))
+    }
+}
+
+/// A plan, sorted by what is done with it.
+#[derive(Default)]
+struct Sorted {
+    /// What is written.
+    entries: Vec<Entry>,
+    /// What is told of each payment.
+    tell: Vec<(PaymentId, Vec<Event>)>,
+    /// Whether updates that were in flight are among what is written.
+    has_replays: bool,
+}
+
+/// Monitors as they will be when updates are in: a plan may hold several of one channel, and one that
+/// is refused must not stop the others.
+#[derive(Default)]
+struct Rehearsal(BTreeMap<ChannelId, Monitor>);
+
+impl Rehearsal {
+    fn allow(&mut self, channels: &Channels, update: &MonitorUpdate) -> Result<(), EngineError> {
+        let channel_id = update.channel_id;
+        let monitor = match self.0.entry(channel_id) {
+            BTreeEntry::Occupied(known) => known.into_mut(),
+            BTreeEntry::Vacant(place) => place.insert(channels.get(channel_id)?.monitor.clone()),
+        };
+        let record = MonitorRecord::Update(update.clone());
+        let refused = |source| EngineError::Monitor { channel_id, source };
+        monitor.apply(&record).map(|_| ()).map_err(refused)
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Each may be of any age or empty; the plan never takes what they lack for evidence.
 
-use lastword_types::{ChannelId, EventKey, HtlcKey, Intent, PaymentId, PaymentState, UpdateId};
+use lastword_types::{
+    ChannelId, EventKey, HtlcKey, Intent, MonitorUpdate, PaymentId, PaymentState, UpdateId,
+};
 
 /// A payment as the book knows it.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +68,7 @@ pub trait ForwardBook {
 pub struct ChannelEntry {
     /// The channel.
     pub channel_id: ChannelId,
-    /// The last update that the node made and knows to be complete.
+    /// The last update that the node made and knows to be durable.
     pub latest_update: UpdateId,
     /// Whether the node believes it open.
     pub is_open: bool,
@@ -76,8 +78,14 @@ pub struct ChannelEntry {
 ///
 /// # To be correct, an implementation must
 ///
-/// - visit each channel once, by id.
+/// - visit each channel once, by id;
+/// - visit the updates in flight by id, without a gap, the first right behind
+///   [`ChannelEntry::latest_update`]. Updates that it made and holds back are not in flight.
 pub trait ChannelBook {
     /// Visits every channel.
     fn for_each_channel(&self, visit: &mut dyn FnMut(ChannelEntry));
+
+    /// Visits the updates of a channel that the node handed over and does not know to be durable. A
+    /// node that keeps none loses by it what the monitor had not written.
+    fn for_each_in_flight(&self, _channel_id: ChannelId, _visit: &mut dyn FnMut(&MonitorUpdate)) {}
 }

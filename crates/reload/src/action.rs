@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use lastword_types::{
-    ChannelId, Event, EventKind, HtlcDirection, HtlcFailure, HtlcKey, Outcome, PaymentId,
-    PaymentPreimage, PaymentRecord, ReleasePaymentComplete, Told, UpdateId,
+    ChannelId, Event, EventKind, HtlcDirection, HtlcFailure, HtlcKey, MonitorUpdate, Outcome,
+    PaymentId, PaymentPreimage, PaymentRecord, ReleasePaymentComplete, Told, UpdateId,
 };
 
 use crate::reason::Reason;
@@ -94,6 +94,25 @@ pub enum Action {
         /// The last update that is durable.
         durable: UpdateId,
     },
+    /// Write an update that the node handed over and the monitor lost before it was durable.
+    ReplayUpdate(MonitorUpdate),
+    /// Updates that the node holds for being in flight are durable.
+    UpdatesDurable {
+        /// Of which channel.
+        channel_id: ChannelId,
+        /// The last of them.
+        up_to: UpdateId,
+    },
+    /// The monitor lost updates that the node knows to be durable: what it takes for our newest
+    /// commitment may be revoked and must not be broadcast.
+    MonitorBehind {
+        /// Which channel.
+        channel_id: ChannelId,
+        /// The last update that the node knows to be durable.
+        have: UpdateId,
+        /// The last update that the monitor has.
+        durable: UpdateId,
+    },
 }
 
 impl Plan {
@@ -154,6 +173,15 @@ impl fmt::Display for Action {
             }
             Self::ManagerBehind { channel_id, have, durable } => {
                 write!(f, "channel {channel_id} is known to update {have} of {durable}")
+            }
+            Self::ReplayUpdate(MonitorUpdate { channel_id, update_id, .. }) => {
+                write!(f, "write update {update_id} of channel {channel_id} again")
+            }
+            Self::UpdatesDurable { channel_id, up_to } => {
+                write!(f, "channel {channel_id} is durable up to update {up_to}")
+            }
+            Self::MonitorBehind { channel_id, have, durable } => {
+                write!(f, "channel {channel_id} is at update {durable} and was at {have}")
             }
         }
     }

@@ -58,6 +58,10 @@ pub enum Reason {
     ChannelClosed,
     /// The monitor has updates that the node lost.
     ManagerStale,
+    /// The node handed updates over and did not hear of them again.
+    InFlight,
+    /// The monitor lost updates that were durable: its bytes are older than the node's.
+    MonitorStale,
 }
 
 impl fmt::Display for Reason {
@@ -89,6 +93,8 @@ impl fmt::Display for Reason {
             Self::InboundUnknown => "R12, the node does not know the inbound half",
             Self::ChannelClosed => "closed is state, the node missed it",
             Self::ManagerStale => "the node lost updates that the monitor has",
+            Self::InFlight => "the node did not hear of what it had handed over",
+            Self::MonitorStale => "the monitor is older than the node",
         })
     }
 }

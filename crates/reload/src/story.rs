@@ -9,6 +9,7 @@ use lastword_types::{
     PartIndex, PaymentId, Told, Verdict,
 };
 
+use crate::channel;
 use crate::gather::Part;
 use crate::plan::View;
 use crate::reason::Reason;
@@ -20,9 +21,10 @@ pub(crate) struct Story<'a> {
     pub(crate) generation: Generation,
     /// In the order of attempt and part.
     pub(crate) parts: &'a [Part],
-    /// A part has no entry in a ledger that was read to its end: it was never sent (R2).
+    /// A part has no entry in a ledger that was read to its end, and no update on its way there
+    /// can bring one: it was never sent (R2).
     has_unsent: bool,
-    /// Channels that should know a part and cannot be read, each with the reason.
+    /// Channels that should know a part and cannot be read to their end, each with the reason.
     pub(crate) unreadable: BTreeMap<ChannelId, Reason>,
 }
 
@@ -74,7 +76,14 @@ impl<'a> Story<'a> {
 
     fn note_absent(&mut self, view: &View<'_>, channel_id: ChannelId) {
         match view.ledgers.ledger(channel_id) {
-            LedgerState::Present(_) => self.has_unsent = true,
+            LedgerState::Present(ledger) => {
+                // An update that is written again may bring the HTLC, so it may yet be sent.
+                if channel::is_in_flight(view, channel_id, ledger.latest_update()) {
+                    self.unreadable.insert(channel_id, Reason::InFlight);
+                } else {
+                    self.has_unsent = true;
+                }
+            }
             LedgerState::Missing => {
                 self.unreadable.insert(channel_id, Reason::MonitorMissing);
             }

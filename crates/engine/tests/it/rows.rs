@@ -1,5 +1,9 @@
-//! Rows 1 to 9 of the crash windows of LDK, section 5.1: an own payment in a closed channel. The
-//! stores are taken at chosen moments, and a node starts on a mixture of them.
+//! The crash windows of LDK, section 5, row by row. The stores are taken at chosen moments, and a
+//! node starts on a mixture of them. Here rows 1 to 9: an own payment in a closed channel.
+
+mod chain;
+mod closed;
+mod live;
 
 use lastword_engine::EngineError;
 use lastword_ports::{ChannelBook, ChannelEntry};

@@ -181,7 +181,10 @@ pub(crate) fn short(plan: &Plan) -> String {
             | Action::FailInbound { .. }
             | Action::ReportUnknownForward { .. }
             | Action::MarkChannelClosed { .. }
-            | Action::ManagerBehind { .. } => panic!("not about a payment: {planned}"),
+            | Action::ManagerBehind { .. }
+            | Action::ReplayUpdate(_)
+            | Action::UpdatesDurable { .. }
+            | Action::MonitorBehind { .. } => panic!("not about a payment: {planned}"),
         })
         .collect();
     names.join(" ")

@@ -9,8 +9,8 @@ use lastword_ports::{
 use lastword_reload::{Action, Plan, Scope, View, plan};
 use lastword_types::{
     BookEntry, ChannelId, Event, EventKey, EventKind, Generation, Htlc, HtlcDirection, HtlcId,
-    HtlcKey, HtlcOrigin, LedgerEntry, OutcomeKind, PaymentId, PaymentRecord, PaymentState,
-    ReleasePaymentComplete, Told, UpdateId, Verdict,
+    HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, OutcomeKind, PaymentId, PaymentRecord,
+    PaymentState, ReleasePaymentComplete, Told, UpdateId, Verdict,
 };
 
 /// One line of a fake ledger.
@@ -163,6 +163,7 @@ pub(crate) struct World {
     pub(crate) book: Book,
     pub(crate) inbound: BTreeMap<HtlcKey, InboundState>,
     pub(crate) channels: Vec<ChannelEntry>,
+    pub(crate) in_flight: BTreeMap<ChannelId, Vec<MonitorUpdate>>,
     /// Ledgers and books name things in the other order.
     pub(crate) is_reversed: bool,
     /// What waits to be told.
@@ -259,6 +260,10 @@ impl ChannelBook for World {
     fn for_each_channel(&self, visit: &mut dyn FnMut(ChannelEntry)) {
         self.channels.iter().for_each(|entry| visit(*entry));
     }
+
+    fn for_each_in_flight(&self, channel_id: ChannelId, visit: &mut dyn FnMut(&MonitorUpdate)) {
+        self.in_flight.get(&channel_id).into_iter().flatten().for_each(visit);
+    }
 }
 
 impl World {
@@ -304,7 +309,21 @@ impl World {
             Action::ManagerBehind { channel_id, durable, .. } => {
                 let known = self.channels.iter_mut().find(|entry| entry.channel_id == *channel_id);
                 known.expect("a known channel").latest_update = *durable;
+                self.in_flight.remove(channel_id);
             }
+            Action::ReplayUpdate(update) => {
+                let sheet = self.sheets.get_mut(&update.channel_id).expect("a known channel");
+                assert_eq!(sheet.latest_update.next(), Some(update.update_id), "in order");
+                sheet.latest_update = update.update_id;
+            }
+            Action::UpdatesDurable { channel_id, up_to } => {
+                let known = self.channels.iter_mut().find(|entry| entry.channel_id == *channel_id);
+                known.expect("a known channel").latest_update = *up_to;
+                let in_flight = self.in_flight.entry(*channel_id).or_default();
+                in_flight.retain(|update| *up_to < update.update_id);
+            }
+            // Nothing mends it: it is said again at each start.
+            Action::MonitorBehind { .. } => {}
         }
     }
 
