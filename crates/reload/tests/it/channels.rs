@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use lastword_ports::ChannelEntry;
-use lastword_reload::{Action, Reason, Scope};
-use lastword_types::{MonitorUpdate, UpdateId};
+use lastword_reload::{Action, Planned, Reason, Scope};
+use lastword_types::{MonitorUpdate, PaymentState, UpdateId};
 
-use crate::tools::{channel, open, set_bytes};
+use crate::tools::{channel, id, intent, note, open, set_bytes};
 use crate::world::{Bytes, World};
 
 fn world(have: u64, is_open: bool, durable: u64, is_closed: bool) -> World {
@@ -102,4 +102,25 @@ fn learning_it_once_is_enough_and_the_live_path_does_not_ask() {
         world.settle();
         assert!(world.plan_all().is_empty());
     }
+}
+
+/// The part has no entry, and the update that brings it may be written yet: live and at a start the
+/// payment waits for that, and does not count as never sent.
+#[test]
+fn a_part_in_flight_does_not_count_as_never_sent() {
+    let channel_id = channel(1);
+    let mut world = world(4, true, 4, false);
+    note(&mut world, &intent(1, &[1]), PaymentState::Pending);
+    in_flight(&mut world, &[5]);
+    let changed = Scope::Changed { payments: BTreeSet::from([id(1)]), forwards: BTreeSet::new() };
+    let wait = Planned {
+        action: Action::Wait { payment_id: id(1), channel_id },
+        reason: Reason::InFlight,
+    };
+    for scope in [changed, Scope::All] {
+        assert_eq!(world.plan(&scope).actions.first(), Some(&wait), "{scope:?}");
+    }
+    // Once the update is durable, and brings no such part, it never will.
+    world.settle();
+    assert_eq!(world.told.len(), 1);
 }

@@ -298,7 +298,9 @@ impl World {
                 assert_eq!(line.delivered, None, "a release comes once");
                 line.delivered = Some(*told);
             }
-            Action::Wait { .. } | Action::ReportUnknownForward { .. } => {}
+            Action::Wait { .. }
+            | Action::ReportUnknownForward { .. }
+            | Action::MonitorBehind { .. } => {}
             Action::ClaimInbound { inbound, .. } | Action::FailInbound { inbound, .. } => {
                 self.inbound.insert(*inbound, InboundState::Resolved);
             }
@@ -322,8 +324,6 @@ impl World {
                 let in_flight = self.in_flight.entry(*channel_id).or_default();
                 in_flight.retain(|update| *up_to < update.update_id);
             }
-            // Nothing mends it: it is said again at each start.
-            Action::MonitorBehind { .. } => {}
         }
     }
 
