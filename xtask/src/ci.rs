@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, in order of cost.
 
 use crate::run::{cargo, check};
-use crate::{deps, failures, spec, test};
+use crate::{deps, failures, spec, test, windows};
 
 /// Runs it.
 pub(crate) fn run() -> Result<(), String> {
@@ -9,9 +9,10 @@ pub(crate) fn run() -> Result<(), String> {
     check(&mut cargo(&["fmt", "--all", "--", "--check"]))?;
     println!("ci: the edges between crates");
     deps::run()?;
-    println!("ci: the tests against requirements and failures");
+    println!("ci: the tests against requirements, failures and windows");
     spec::run(&[])?;
-    failures::run(&[])?;
+    failures::catalogue().run(&[])?;
+    windows::catalogue().run(&[])?;
     println!("ci: clippy");
     check(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     println!("ci: docs");

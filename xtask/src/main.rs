@@ -5,6 +5,7 @@
 
 mod alone;
 mod bitcoind;
+mod catalogue;
 mod ci;
 mod demo_real;
 mod deps;
@@ -14,6 +15,7 @@ mod sources;
 mod spec;
 mod table;
 mod test;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -21,10 +23,11 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   test        every test of the workspace, with a real bitcoind where one can be had
-  ci          formatting, clippy, docs, deps, spec, failures, then every test: what .ci/run runs
+  ci          formatting, clippy, docs, deps, the tables, then every test: what .ci/run runs
   deps        the workspace's edges against the table of layers
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
+  windows     the crash windows against the tests; --json for a program
   alone       each crate packaged, built and tested outside the workspace
   bitcoind    finds a bitcoind or brings one, and prints its path
   demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
@@ -38,7 +41,8 @@ fn main() -> ExitCode {
         Some("ci") => ci::run(),
         Some("deps") => deps::run(),
         Some("spec") => spec::run(&rest),
-        Some("failures") => failures::run(&rest),
+        Some("failures") => failures::catalogue().run(&rest),
+        Some("windows") => windows::catalogue().run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bitcoind") => bitcoind::run(),
         Some("demo-real") => demo_real::run(&rest),
