@@ -14,7 +14,18 @@ use lastword_wire as wire;
 
 use crate::error::EngineError;
 
-/// One channel.
+/// What is kept of every channel, also of a quiet one: a card's facts but those of the index.
+#[derive(Debug)]
+struct Kept {
+    slot: Slot,
+    latest_update: UpdateId,
+    /// Up to which block the channel has seen the chain.
+    synced_to: BlockHeight,
+    /// Whether its funding output is spent or we decided to fail it.
+    is_closed: bool,
+}
+
+/// Where a channel's monitor is.
 #[derive(Debug)]
 enum Slot {
     /// Open and quiet: its monitor is read on first need.
@@ -36,18 +47,13 @@ pub(crate) struct Warm {
 /// Every channel, with the indexes that spare a visit to each of them.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    slots: BTreeMap<ChannelId, Slot>,
+    kept: BTreeMap<ChannelId, Kept>,
     /// Who is concerned by a spend or a height.
     pub(crate) index: WatchIndex,
-    /// Up to which block each channel has seen the chain, for reorgs.
-    synced: BTreeMap<BlockHeight, BTreeSet<ChannelId>>,
-    synced_to: BTreeMap<ChannelId, BlockHeight>,
-    /// The last update of each channel.
-    latest_update: BTreeMap<ChannelId, UpdateId>,
+    /// The channels by the block up to which they have seen the chain, for reorgs.
+    synced: BTreeSet<(BlockHeight, ChannelId)>,
     /// The offered HTLCs of each payment whose outcome is not durably told.
     undelivered: BTreeMap<PaymentId, BTreeSet<HtlcKey>>,
-    /// The channels whose funding output is spent, or which we decided to fail.
-    closed: BTreeSet<ChannelId>,
     /// How many undelivered HTLCs each channel holds that holds any.
     untold: BTreeMap<ChannelId, usize>,
     /// The outbound halves of forwards whose inbound half is not durably settled.
@@ -56,65 +62,66 @@ pub(crate) struct Channels {
 
 impl Channels {
     pub(crate) fn contains(&self, channel_id: ChannelId) -> bool {
-        self.slots.contains_key(&channel_id)
+        self.kept.contains_key(&channel_id)
     }
 
     pub(crate) fn damaged(&self) -> impl Iterator<Item = ChannelId> + '_ {
-        self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Damaged)).map(|(id, _)| *id)
+        let is_damaged = |kept: &Kept| matches!(kept.slot, Slot::Damaged);
+        self.kept.iter().filter(move |(_, kept)| is_damaged(kept)).map(|(id, _)| *id)
     }
 
     pub(crate) fn is_damaged(&self, channel_id: ChannelId) -> bool {
-        matches!(self.slots.get(&channel_id), Some(Slot::Damaged))
+        matches!(self.slot(channel_id), Some(Slot::Damaged))
     }
 
-    /// Takes in the card of a channel whose monitor is not in memory.
-    pub(crate) fn insert_card(&mut self, card: &Card) {
-        self.slots.insert(card.channel_id, Slot::Cold);
-        self.follow(card);
+    fn slot(&self, channel_id: ChannelId) -> Option<&Slot> {
+        self.kept.get(&channel_id).map(|kept| &kept.slot)
+    }
+
+    fn set_slot(&mut self, channel_id: ChannelId, slot: Slot) {
+        if let Some(kept) = self.kept.get_mut(&channel_id) {
+            kept.slot = slot;
+        }
+    }
+
+    /// Takes in a new card of a channel, known or not; its monitor stays where it is.
+    pub(crate) fn follow(&mut self, card: &Card) {
+        let channel_id = card.channel_id;
+        self.index.set(channel_id, &card.watched, card.next_deadline);
+        let synced_to = card.synced_to.height;
+        let kept = self.kept.entry(channel_id).or_insert(Kept {
+            slot: Slot::Cold,
+            latest_update: card.latest_update,
+            synced_to,
+            is_closed: card.is_closed,
+        });
+        kept.latest_update = card.latest_update;
+        kept.is_closed = card.is_closed;
+        let before = core::mem::replace(&mut kept.synced_to, synced_to);
+        self.synced.remove(&(before, channel_id));
+        self.synced.insert((synced_to, channel_id));
     }
 
     pub(crate) fn insert(&mut self, channel_id: ChannelId, warm: Warm) {
-        let card = warm.monitor.card();
-        self.slots.insert(channel_id, Slot::Warm(Box::new(warm)));
-        self.follow(&card);
+        self.follow(&warm.monitor.card());
+        self.set_slot(channel_id, Slot::Warm(Box::new(warm)));
         self.count_undelivered(channel_id);
-    }
-
-    /// Brings the indexes up to a card.
-    pub(crate) fn follow(&mut self, card: &Card) {
-        self.index.set(card.channel_id, &card.watched, card.next_deadline);
-        if card.is_closed {
-            self.closed.insert(card.channel_id);
-        } else {
-            self.closed.remove(&card.channel_id);
-        }
-        self.latest_update.insert(card.channel_id, card.latest_update);
-        let height = card.synced_to.height;
-        if let Some(before) = self.synced_to.insert(card.channel_id, height)
-            && let Some(channels) = self.synced.get_mut(&before)
-        {
-            channels.remove(&card.channel_id);
-            if channels.is_empty() {
-                self.synced.remove(&before);
-            }
-        }
-        self.synced.entry(height).or_default().insert(card.channel_id);
     }
 
     /// Says whether `have` is the last update of a channel's monitor, if there is such a channel.
     pub(crate) fn is_at(&self, channel_id: ChannelId, have: UpdateId) -> bool {
-        self.latest_update.get(&channel_id).is_none_or(|latest| have == *latest)
+        self.kept.get(&channel_id).is_none_or(|kept| have == kept.latest_update)
     }
 
     /// Returns the sound channels that have seen a block above `height`.
     pub(crate) fn synced_above(&self, height: BlockHeight) -> Vec<ChannelId> {
-        let above = self.synced.range(height.plus(1)..).flat_map(|(_, channels)| channels);
-        above.copied().filter(|id| !self.is_damaged(*id)).collect()
+        let above = self.synced.range((height.plus(1), ChannelId([0; 32]))..).map(|(_, id)| *id);
+        above.filter(|id| !self.is_damaged(*id)).collect()
     }
 
     /// Returns a monitor that is in memory.
     pub(crate) fn get(&self, channel_id: ChannelId) -> Result<&Warm, EngineError> {
-        match self.slots.get(&channel_id) {
+        match self.slot(channel_id) {
             Some(Slot::Warm(warm)) => Ok(warm),
             Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
             Some(Slot::Cold) | None => Err(EngineError::UnknownChannel(channel_id)),
@@ -122,7 +129,7 @@ impl Channels {
     }
 
     pub(crate) fn get_mut(&mut self, channel_id: ChannelId) -> Result<&mut Warm, EngineError> {
-        match self.slots.get_mut(&channel_id) {
+        match self.kept.get_mut(&channel_id).map(|kept| &mut kept.slot) {
             Some(Slot::Warm(warm)) => Ok(warm),
             Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
             Some(Slot::Cold) | None => Err(EngineError::UnknownChannel(channel_id)),
@@ -139,7 +146,7 @@ impl Channels {
         channel_id: ChannelId,
         store: &dyn Store,
     ) -> Result<(), EngineError> {
-        match self.slots.get(&channel_id) {
+        match self.slot(channel_id) {
             Some(Slot::Warm(_)) => Ok(()),
             Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
             None => Err(EngineError::UnknownChannel(channel_id)),
@@ -150,7 +157,7 @@ impl Channels {
                 }
                 Err(error) => {
                     tracing::error!(%channel_id, %error, "a channel is set apart");
-                    self.slots.insert(channel_id, Slot::Damaged);
+                    self.set_slot(channel_id, Slot::Damaged);
                     Err(error)
                 }
             },
@@ -259,7 +266,7 @@ impl Channels {
 
 impl Ledgers for Channels {
     fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_> {
-        match self.slots.get(&channel_id) {
+        match self.slot(channel_id) {
             Some(Slot::Warm(warm)) => LedgerState::Present(&warm.monitor),
             Some(Slot::Damaged) => LedgerState::Damaged,
             // The driver warms every channel that a plan can name, so a cold one is not asked for.
@@ -276,7 +283,7 @@ impl Ledgers for Channels {
     }
 
     fn is_closed(&self, channel_id: ChannelId) -> bool {
-        self.closed.contains(&channel_id)
+        self.kept.get(&channel_id).is_some_and(|kept| kept.is_closed)
     }
 }
 

@@ -38,7 +38,7 @@ impl Driver {
         let mut channels = Channels::default();
         let mut wanted = Vec::new();
         for card in &cards {
-            channels.insert_card(card);
+            channels.follow(card);
             let covers = Lsn { log: end.log, position: card.covers };
             let is_stale = logs.has_record_after(Stream::Channel(card.channel_id), covers)?;
             // A closed channel may have nothing left but an alarm that nobody has heard.
