@@ -7,7 +7,7 @@ use core::fmt;
 use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey, SignOnly};
-use bitcoin::{Amount, EcdsaSighashType};
+use bitcoin::{Amount, EcdsaSighashType, Script, Txid};
 use lastword_ports::{ChannelSigner, SignerError, SigningRequest};
 use lastword_types::{
     ChannelId, ChannelParameters, ChannelSide, CommitmentNumber, PerCommitmentSecret, Side,
@@ -77,6 +77,16 @@ impl ChannelKeys {
         }
     }
 
+    /// Returns the funding key of a splice, named by the funding transaction that it spends: two
+    /// fundings after each other have no key in common.
+    ///
+    /// All tries of one splice have the same key.
+    ///
+    /// Source: BOLT 2, `splice_init`: `funding_pubkey`.
+    pub fn spliced_funding(&self, spent: Txid) -> SecretKey {
+        secret_of(&self.funding.secret_bytes(), &spent.to_byte_array(), b"spliced funding")
+    }
+
     /// Returns the secret that revokes a commitment of ours.
     ///
     /// Source: BOLT 3, "Per-commitment Secret Requirements".
@@ -107,6 +117,8 @@ struct Channel {
     keys: ChannelKeys,
     delayed_payment_basepoint: PublicKey,
     htlc_basepoint: PublicKey,
+    /// The funding keys of splices, by the bytes with which a script names them.
+    spliced: BTreeMap<[u8; 33], SecretKey>,
 }
 
 impl InMemorySigner {
@@ -121,8 +133,28 @@ impl InMemorySigner {
             delayed_payment_basepoint: keys.delayed_payment_base.public_key(&self.secp),
             htlc_basepoint: keys.htlc_base.public_key(&self.secp),
             keys,
+            spliced: BTreeMap::new(),
         };
         self.channels.insert(channel_id, channel);
+    }
+
+    /// Takes in the funding key of a splice, beside those that the channel has.
+    ///
+    /// A request for the funding key is answered with the one that its script names.
+    ///
+    /// # Errors
+    ///
+    /// [`SignerError::UnknownChannel`] if the channel has no keys yet; nothing is kept.
+    pub fn insert_funding(
+        &mut self,
+        channel_id: ChannelId,
+        funding: SecretKey,
+    ) -> Result<(), SignerError> {
+        let name = funding.public_key(&self.secp).serialize();
+        let channel = self.channels.get_mut(&channel_id);
+        let channel = channel.ok_or(SignerError::UnknownChannel(channel_id))?;
+        channel.spliced.insert(name, funding);
+        Ok(())
     }
 
     fn channel(&self, channel_id: ChannelId) -> Result<&Channel, SignerError> {
@@ -137,9 +169,18 @@ impl Default for InMemorySigner {
 }
 
 impl Channel {
-    fn secret(&self, key: SigningKey) -> Result<SecretKey, SignerError> {
+    /// The funding key that a script names; the channel's first where it names none of the others.
+    fn funding(&self, script: &Script) -> SecretKey {
+        let named = script.instructions().flatten().find_map(|instruction| {
+            let name: &[u8; 33] = instruction.push_bytes()?.as_bytes().try_into().ok()?;
+            self.spliced.get(name)
+        });
+        *named.unwrap_or(&self.keys.funding)
+    }
+
+    fn secret(&self, key: SigningKey, script: &Script) -> Result<SecretKey, SignerError> {
         let (base, basepoint, point) = match key {
-            SigningKey::Funding => return Ok(self.keys.funding),
+            SigningKey::Funding => return Ok(self.funding(script)),
             SigningKey::Payment => return Ok(self.keys.payment_base),
             SigningKey::DelayedPayment { per_commitment_point } => (
                 &self.keys.delayed_payment_base,
@@ -163,7 +204,7 @@ impl Channel {
 
 impl ChannelSigner for InMemorySigner {
     fn sign(&mut self, request: &SigningRequest<'_>) -> Result<Signature, SignerError> {
-        let secret = self.channel(request.channel_id)?.secret(request.key)?;
+        let secret = self.channel(request.channel_id)?.secret(request.key, request.script)?;
         let SigningRequest { transaction, input, script, amount, sighash, .. } = *request;
         let message = message(transaction, input, script, amount, sighash)
             .map_err(|_| SignerError::Invalid("the transaction has no such input"))?;

@@ -23,6 +23,7 @@ use lastword_types::{
 
 use crate::claims::preimage_for;
 use crate::closing::{Body, Closing};
+use crate::funding::{self, Scope};
 use crate::index::Index;
 use crate::machine::Monitor;
 use crate::marks::HtlcRef;
@@ -53,16 +54,19 @@ impl Monitor {
 fn of(state: &MonitorState, index: &Index, tip: BlockHeight) -> Balances {
     // Nothing is asked of the tip itself: what may be spent may be spent in the next block.
     let next = tip.plus(1);
-    let mut purse = Purse::new(state.parameters.funding_amount);
+    let spent = state.funding_spend.as_ref();
+    let spent = spent.and_then(|spend| funding::spent_by(state, &spend.transaction));
+    let scope = spent.unwrap_or_else(|| funding::in_force(state));
+    let mut purse = Purse::new(scope.amount());
     let view = match &state.funding_spend {
         None => {
-            open(state, index, &mut purse);
-            BalanceView::Open { number: state.local.commitment.number }
+            open(&scope, index, &mut purse);
+            BalanceView::Open { number: scope.local().commitment.number }
         }
         Some(spend) => {
             match &index.closing {
                 Some(closing) => Confirmed::new(state, closing, spend, next).divide(&mut purse),
-                None => without_commitment(state, spend, next, &mut purse),
+                None => without_commitment(&scope, spend, next, &mut purse),
             }
             BalanceView::Closed(spend.close)
         }
@@ -110,9 +114,9 @@ impl Purse {
 ///
 /// What is trimmed and rounded is said as that, also where a shared anchor would hold it: the
 /// anchor then has only what is left.
-fn open(state: &MonitorState, index: &Index, purse: &mut Purse) {
-    let commitment = &state.local.commitment;
-    let built = Closing::build(state, &index.standing, Side::Local, commitment).ok();
+fn open(scope: &Scope<'_>, index: &Index, purse: &mut Purse) {
+    let (state, commitment) = (scope.state, &scope.local().commitment);
+    let built = Closing::build(scope, &index.standing, Side::Local, commitment).ok();
     let Some(Body::Standing(built)) = built.map(|closing| closing.body) else {
         // Nobody can have signed such a commitment.
         return purse.give(purse.left_msat, BalanceKind::Unknown, Place::default());
@@ -147,7 +151,7 @@ fn open(state: &MonitorState, index: &Index, purse: &mut Purse) {
 
 /// Divides the value as a closing does that is no commitment, as far as it can be known.
 fn without_commitment(
-    state: &MonitorState,
+    scope: &Scope<'_>,
     spend: &FundingSpend,
     next: BlockHeight,
     purse: &mut Purse,
@@ -159,7 +163,7 @@ fn without_commitment(
         return purse.give(purse.left_msat, BalanceKind::Unknown, Place::default());
     };
     let ours = match spend.close {
-        Close::Mutual => our_share(state, transaction),
+        Close::Mutual => our_share(scope, transaction),
         Close::LocalUnilateral { .. }
         | Close::RemoteUnilateral { .. }
         | Close::Revoked { .. }
@@ -192,11 +196,11 @@ struct Share {
 /// with `closing_complete` whoever sends that.
 ///
 /// Source: BOLT 2, "Closing Negotiation".
-fn our_share(state: &MonitorState, transaction: &Transaction) -> Option<Share> {
-    let commitment = &state.local.commitment;
+fn our_share(scope: &Scope<'_>, transaction: &Transaction) -> Option<Share> {
+    let commitment = &scope.local().commitment;
     let ours = commitment.to_local_msat.to_sat_floor();
     let theirs = commitment.to_remote_msat.to_sat_floor();
-    let parameters = &state.parameters;
+    let parameters = &scope.state.parameters;
     let dust = parameters.local.dust_limit.max(parameters.remote.dust_limit);
     let is_whole = |got: Amount, due: Amount| got == due || (got == Amount::ZERO && due <= dust);
 

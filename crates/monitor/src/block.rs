@@ -7,6 +7,7 @@ use lastword_types::{BlockRef, FundingSpend, MonitorState, OutputSpend, OutputSp
 
 use crate::closing::{Closing, recognise};
 use crate::error::MonitorError;
+use crate::funding::{self, Scope};
 use crate::index::{Index, second_stage};
 use crate::outputs;
 
@@ -15,7 +16,9 @@ use crate::outputs;
 pub(crate) struct BlockDraft {
     /// The block.
     pub(crate) block: BlockRef,
-    /// The spend of the funding output.
+    /// Fundings whose transaction is in it.
+    pub(crate) splices: BTreeSet<Txid>,
+    /// The spend of a funding output that is no splice.
     pub(crate) funding: Option<Funding>,
     /// Spends of outputs that came from it.
     pub(crate) spends: BTreeMap<OutPoint, OutputSpend>,
@@ -23,7 +26,7 @@ pub(crate) struct BlockDraft {
     second_stages: BTreeSet<OutPoint>,
 }
 
-/// The spend of the funding output, recognised.
+/// The spend of a funding output, recognised.
 #[derive(Debug, Clone)]
 pub(crate) struct Funding {
     pub(crate) spend: FundingSpend,
@@ -53,7 +56,8 @@ impl BlockDraft {
             return Err(MonitorError::BlockDoesNotConnect { block, known });
         }
         let (spends, second_stages) = (BTreeMap::new(), BTreeSet::new());
-        let mut draft = Self { block, funding: None, spends, second_stages };
+        let splices = BTreeSet::new();
+        let mut draft = Self { block, splices, funding: None, spends, second_stages };
         for transaction in transactions {
             if draft.may_concern(state, index, transaction) {
                 draft.transaction(state, index, transaction)?;
@@ -73,14 +77,14 @@ impl BlockDraft {
     }
 
     fn is_empty(&self) -> bool {
-        self.funding.is_none() && self.spends.is_empty()
+        self.splices.is_empty() && self.funding.is_none() && self.spends.is_empty()
     }
 
     /// Says whether a transaction spends anything of this channel; computes no hash.
     fn may_concern(&self, state: &MonitorState, index: &Index, transaction: &Transaction) -> bool {
         transaction.input.iter().any(|input| {
             let spends = input.previous_output;
-            spends == state.parameters.funding_outpoint
+            funding::at(state, spends).is_some()
                 || self.closing(index).is_some_and(|closing| closing.txid == spends.txid)
                 || self.is_second_stage(index, spends)
         })
@@ -95,8 +99,11 @@ impl BlockDraft {
         let txid = transaction.compute_txid();
         for (place, input) in transaction.input.iter().enumerate() {
             let input = Input { index: place, spends: input.previous_output, transaction, txid };
-            if input.spends == state.parameters.funding_outpoint {
-                self.funding_spend(state, index, &input)?;
+            if let Some(scope) = funding::at(state, input.spends) {
+                match funding::made_by(state, txid) {
+                    Some(made) => self.splice(&made, &input)?,
+                    None => self.funding_spend(&scope, index, &input)?,
+                }
             } else if let Some(kind) = self.classify(state, index, &input) {
                 self.output_spend(state, index, &input, kind)?;
             }
@@ -104,23 +111,55 @@ impl BlockDraft {
         Ok(())
     }
 
+    /// The funding goes on in another one.
+    fn splice(&mut self, made: &Scope<'_>, input: &Input<'_>) -> Result<(), MonitorError> {
+        let known = made.confirmed().or(self.splices.contains(&input.txid).then_some(self.block));
+        if let Some(known) = known {
+            return if known == self.block { Ok(()) } else { Err(spent_twice(input, known)) };
+        }
+        if let Some(closed) = self.closed(made.state) {
+            return Err(spent_twice(input, closed.block));
+        }
+        self.check_unspent(made.state, input)?;
+        self.splices.insert(input.txid);
+        Ok(())
+    }
+
     fn funding_spend(
         &mut self,
-        state: &MonitorState,
+        scope: &Scope<'_>,
         index: &Index,
         input: &Input<'_>,
     ) -> Result<(), MonitorError> {
-        let drafted = self.funding.as_ref().map(|funding| &funding.spend);
-        if let Some(known) = state.funding_spend.as_ref().or(drafted) {
+        if let Some(known) = self.closed(scope.state) {
             let is_same =
                 known.block == self.block && known.transaction.compute_txid() == input.txid;
             return if is_same { Ok(()) } else { Err(spent_twice(input, known.block)) };
         }
-        let (close, closing) = recognise(state, &index.standing, &index.secrets, input.transaction);
+        self.check_unspent(scope.state, input)?;
+        let (close, closing) = recognise(scope, &index.standing, &index.secrets, input.transaction);
         let transaction = input.transaction.clone();
         let spend = FundingSpend { transaction, block: self.block, close };
         self.funding = Some(Funding { spend, closing });
         Ok(())
+    }
+
+    fn closed<'a>(&'a self, state: &'a MonitorState) -> Option<&'a FundingSpend> {
+        let drafted = self.funding.as_ref().map(|funding| &funding.spend);
+        state.funding_spend.as_ref().or(drafted)
+    }
+
+    /// Refuses the spend of a funding output if another one is what the chain holds.
+    fn check_unspent(&self, state: &MonitorState, input: &Input<'_>) -> Result<(), MonitorError> {
+        let seen = funding::all(state).rev().find_map(|scope| {
+            let is_here = self.splices.contains(&scope.outpoint().txid);
+            let block = scope.confirmed().or(is_here.then_some(self.block))?;
+            Some((scope.outpoint(), block))
+        });
+        match seen {
+            Some((outpoint, block)) if outpoint != input.spends => Err(spent_twice(input, block)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn classify(
@@ -172,15 +211,18 @@ impl BlockDraft {
 pub(crate) fn known_at(state: &MonitorState, block: BlockRef) -> Option<BlockRef> {
     let funding = state.funding_spend.as_ref().map(|spend| spend.block);
     let outputs = state.output_spends.values().map(|spend| spend.block);
+    let splices = funding::all(state).filter_map(|scope| scope.confirmed());
     core::iter::once(state.best)
         .chain(funding)
         .chain(outputs)
+        .chain(splices)
         .find(|known| known.height == block.height && known.hash != block.hash)
 }
 
 /// Takes back every fact of the chain above a block, and nothing else.
 pub(crate) fn disconnect(state: &mut MonitorState, fork: BlockRef) {
     state.best = fork;
+    funding::disconnect(state, fork);
     state.funding_spend.take_if(|spend| spend.block.height > fork.height);
     state.output_spends.retain(|_, spend| spend.block.height <= fork.height);
 }

@@ -7,6 +7,7 @@ use lastword_types::{BlockHeight, BlockRef, Card, MonitorState};
 
 use crate::claims;
 use crate::deadline;
+use crate::funding;
 use crate::index::{self, Index};
 use crate::outputs;
 
@@ -33,7 +34,7 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
 fn watched(state: &MonitorState, index: &Index) -> Vec<OutPoint> {
     let mut watched = Vec::new();
     if !state.funding_spend.as_ref().is_some_and(|spend| is_final(state, spend.block)) {
-        watched.push(state.parameters.funding_outpoint);
+        watched.extend(funding::all(state).map(|scope| scope.outpoint()));
     }
     if let Some(closing) = &index.closing {
         let outputs = closing.outputs();
@@ -52,7 +53,7 @@ fn watched(state: &MonitorState, index: &Index) -> Vec<OutPoint> {
 fn next_deadline(state: &MonitorState, index: &Index) -> Option<BlockHeight> {
     let funding = state.funding_spend.as_ref().map(|spend| spend.block);
     let outputs = state.output_spends.values().map(|spend| spend.block);
-    let blocks = funding.into_iter().chain(outputs);
+    let blocks = funding.into_iter().chain(state.funding_confirmed).chain(outputs);
     let finals = blocks.map(|block| block.height.final_at());
     let finals = finals.filter(|height| *height > state.best.height);
     finals.chain(deadline::next(state, index)).min()

@@ -11,14 +11,15 @@ use lastword_types::{
     SweepWitness, UnsignedCommitment,
 };
 
-use crate::closing::{self, Closing};
+use crate::closing::Closing;
+use crate::funding::{self, Scope};
 use crate::index::{self, Index};
 use crate::revoked;
 
 /// Says whether there is any request; builds none.
 pub(crate) fn any(state: &MonitorState, index: &Index) -> bool {
     match (&state.funding_spend, &index.closing) {
-        (None, _) => may_broadcast(state),
+        (None, _) => may_broadcast(state) && !funding::to_broadcast(state).is_empty(),
         (Some(_), None) => false,
         (Some(spend), Some(closing)) => {
             let claims = Claims::new(state, closing, spend.block.height);
@@ -30,7 +31,10 @@ pub(crate) fn any(state: &MonitorState, index: &Index) -> bool {
 /// Returns every request, by outpoint.
 pub(crate) fn of(state: &MonitorState, index: &Index) -> Vec<ClaimRequest> {
     let mut requests: Vec<_> = match (&state.funding_spend, &index.closing) {
-        (None, _) if may_broadcast(state) => commitment(state, index).into_iter().collect(),
+        (None, _) if may_broadcast(state) => {
+            let scopes = funding::to_broadcast(state);
+            scopes.iter().filter_map(|scope| commitment(scope, index)).collect()
+        }
         (Some(spend), Some(closing)) => {
             let claims = Claims::new(state, closing, spend.block.height);
             claims.wanted().filter_map(|wanted| claims.request(&wanted)).collect()
@@ -49,15 +53,16 @@ fn may_broadcast(state: &MonitorState) -> bool {
     state.fail_channel && !state.data_loss
 }
 
-/// Our newest commitment, which is to be broadcast until a spend of the funding output is confirmed.
+/// Our newest commitment on a funding, to be broadcast until a closing is confirmed.
 ///
 /// Source: BOLT 5, "Failing a Channel".
-fn commitment(state: &MonitorState, index: &Index) -> Option<ClaimRequest> {
-    let SignedCommitment { commitment, signature, .. } = &state.local;
-    let closing = Closing::build(state, &index.standing, Side::Local, commitment).ok()?;
+fn commitment(scope: &Scope<'_>, index: &Index) -> Option<ClaimRequest> {
+    let SignedCommitment { commitment, signature, .. } = scope.local();
+    let closing = Closing::build(scope, &index.standing, Side::Local, commitment).ok()?;
+    let parameters = scope.parameters();
     let ChannelParameters { channel_id, funding_outpoint, funding_amount, local, remote, .. } =
-        &state.parameters;
-    let outputs = closing.outputs().filter_map(|(_, output)| how(state, &closing, output));
+        &*parameters;
+    let outputs = closing.outputs().filter_map(|(_, output)| how(scope.state, &closing, output));
     let deadline = outputs.filter_map(How::deadline).min();
     Some(ClaimRequest {
         channel_id: *channel_id,
@@ -72,7 +77,7 @@ fn commitment(state: &MonitorState, index: &Index) -> Option<ClaimRequest> {
             remote_signature: *signature,
             remote_funding_pubkey: remote.funding_pubkey,
             local_funding_pubkey: local.funding_pubkey,
-            format: state.parameters.format,
+            format: parameters.format,
         },
     })
 }
@@ -95,7 +100,7 @@ pub(crate) fn preimage_for(state: &MonitorState, htlc: &HtlcState) -> Option<Pay
 ///
 /// Source: BOLT 2, "Forwarding HTLCs" (irrevocably committed).
 fn is_bound(state: &MonitorState, htlc: &HtlcState) -> bool {
-    let oldest_valid = state.remote_previous.as_ref().unwrap_or(&state.remote).number;
+    let oldest_valid = funding::oldest_valid(state);
     htlc.local.is_some() && htlc.remote.is_some_and(|spell| spell.from <= oldest_valid)
 }
 
@@ -251,7 +256,7 @@ impl<'s> Claims<'s> {
         preimage: Option<PaymentPreimage>,
     ) -> Option<ClaimKind> {
         let OutputKind::Htlc { signature_index, .. } = output.kind else { return None };
-        let signed = closing::signed(self.state, self.closing.number)?;
+        let signed = funding::at(self.state, self.closing.funding)?.signed(self.closing.number)?;
         let remote_signature = *signed.htlc_signatures.get(signature_index)?;
         let built = self.closing.built()?;
         let transaction = built.htlc_transaction(outpoint.vout).ok()?.transaction;

@@ -8,11 +8,10 @@ use lastword_bolt3::{
     Bolt3Error, CommitmentInput, CommitmentOutput, CommitmentTx, OutputKind, SecretStore,
     build_commitment, commitment_number,
 };
-use lastword_types::{
-    Close, CommitmentNumber, Htlc, MonitorState, Side, SignedCommitment, UnsignedCommitment,
-};
+use lastword_types::{Close, CommitmentNumber, Htlc, MonitorState, Side, UnsignedCommitment};
 
 use crate::error::MonitorError;
+use crate::funding::{self, Scope};
 use crate::marks::{HtlcRef, spell};
 use crate::revoked::{self, Revoked};
 
@@ -25,10 +24,20 @@ pub(crate) struct Closing {
     pub(crate) number: CommitmentNumber,
     /// Its name.
     pub(crate) txid: Txid,
+    /// The funding output that it spends.
+    pub(crate) funding: OutPoint,
     /// What is known of it.
     pub(crate) body: Body,
     /// Where its HTLC outputs are. A trimmed HTLC has none.
     htlcs: BTreeMap<HtlcRef, u32>,
+}
+
+/// Which commitment transaction it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name {
+    pub(crate) owner: Side,
+    pub(crate) number: CommitmentNumber,
+    pub(crate) txid: Txid,
 }
 
 /// How much is known of a confirmed commitment transaction.
@@ -45,25 +54,27 @@ pub(crate) enum Body {
 impl Closing {
     /// Builds one of the commitments that the state holds.
     pub(crate) fn build(
-        state: &MonitorState,
+        scope: &Scope<'_>,
         standing: &BTreeSet<HtlcRef>,
         owner: Side,
         commitment: &UnsignedCommitment,
     ) -> Result<Self, Bolt3Error> {
-        let htlcs = htlcs_in(state, standing, owner, commitment.number);
+        let htlcs = htlcs_in(scope.state, standing, owner, commitment.number);
         let built = build_commitment(&CommitmentInput {
-            parameters: &state.parameters,
+            parameters: &scope.parameters(),
             owner,
             commitment,
             htlcs: &htlcs,
         })?;
-        let txid = built.txid();
-        Ok(Self::new(owner, commitment.number, txid, Body::Standing(built)))
+        let name = Name { owner, number: commitment.number, txid: built.txid() };
+        Ok(Self::new(scope, name, Body::Standing(built)))
     }
 
     /// Puts together what is known of a commitment transaction.
-    pub(crate) fn new(owner: Side, number: CommitmentNumber, txid: Txid, body: Body) -> Self {
-        let mut closing = Self { owner, number, txid, body, htlcs: BTreeMap::new() };
+    pub(crate) fn new(scope: &Scope<'_>, name: Name, body: Body) -> Self {
+        let Name { owner, number, txid } = name;
+        let funding = scope.outpoint();
+        let mut closing = Self { owner, number, txid, funding, body, htlcs: BTreeMap::new() };
         let places = closing.outputs().filter_map(|(outpoint, output)| match output.kind {
             OutputKind::Htlc { direction, htlc_id, .. } => {
                 Some(((direction, htlc_id), outpoint.vout))
@@ -84,22 +95,25 @@ impl Closing {
         secrets: &SecretStore,
     ) -> Result<Option<Self>, MonitorError> {
         let Some(spend) = &state.funding_spend else { return Ok(None) };
+        let scope = funding::spent_by(state, &spend.transaction)
+            .ok_or(MonitorError::State("the spend of the funding output does not spend it"))?;
         let (owner, number) = match spend.close {
             Close::LocalUnilateral { number } => (Side::Local, number),
             Close::RemoteUnilateral { number } => (Side::Remote, number),
             Close::Revoked { number } => {
-                return revoked::closing(state, secrets, number, &spend.transaction).map(Some);
+                return revoked::closing(&scope, secrets, number, &spend.transaction).map(Some);
             }
             Close::Future { number } => {
-                return Ok(Some(revoked::future(state, number, &spend.transaction)));
+                return Ok(Some(revoked::future(&scope, number, &spend.transaction)));
             }
             Close::Mutual | Close::Unknown => return Ok(None),
         };
-        let commitment = known(state)
+        let commitment = scope
+            .commitments()
             .into_iter()
             .find(|(side, commitment)| *side == owner && commitment.number == number)
             .ok_or(MonitorError::State("the commitment that closed the channel is not known"))?;
-        let closing = Self::build(state, standing, owner, commitment.1)?;
+        let closing = Self::build(&scope, standing, owner, commitment.1)?;
         if closing.txid != spend.transaction.compute_txid() {
             return Err(MonitorError::State("the funding was spent by another transaction"));
         }
@@ -153,20 +167,22 @@ impl Closing {
     }
 }
 
-/// Returns the commitment of ours that has this number.
-pub(crate) fn signed(state: &MonitorState, number: CommitmentNumber) -> Option<&SignedCommitment> {
-    core::iter::once(&state.local)
-        .chain(&state.local_previous)
-        .find(|signed| signed.commitment.number == number)
-}
-
-/// Returns the HTLCs that stand in one of the commitments that the state holds.
+/// Returns the HTLCs that stand in a commitment.
+///
+/// For one that is older than those on the locked funding this walks the whole history.
 pub(crate) fn htlcs_in<'s>(
     state: &'s MonitorState,
     standing: &BTreeSet<HtlcRef>,
     owner: Side,
     number: CommitmentNumber,
 ) -> Vec<&'s Htlc> {
+    let is_kept = match owner {
+        Side::Local => funding::locked(state).signed(number).is_some(),
+        Side::Remote => number >= funding::oldest_valid(state),
+    };
+    if !is_kept {
+        return revoked::htlcs_in(state, owner, number);
+    }
     let standing = standing.iter().filter_map(|key| state.htlcs.get(key));
     standing
         .filter(|htlc| spell(htlc, owner).is_some_and(|spell| spell.holds(number)))
@@ -174,31 +190,31 @@ pub(crate) fn htlcs_in<'s>(
         .collect()
 }
 
-/// Says what a transaction that spends the funding output is.
+/// Says what a transaction is that spends a funding output and is no splice.
 ///
 /// The number hidden in its lock time and sequence says which commitment to build; that it is that
 /// commitment, its txid says.
 ///
 /// Source: BOLT 5, "General Requirements"; BOLT 3, "Commitment Transaction".
 pub(crate) fn recognise(
-    state: &MonitorState,
+    scope: &Scope<'_>,
     standing: &BTreeSet<HtlcRef>,
     secrets: &SecretStore,
     transaction: &Transaction,
 ) -> (Close, Option<Closing>) {
     let txid = transaction.compute_txid();
-    if state.closing_txids.contains(&txid) {
+    if scope.state.closing_txids.contains(&txid) {
         return (Close::Mutual, None);
     }
-    let Some(number) = commitment_number(&state.parameters, transaction) else {
+    let Some(number) = commitment_number(&scope.parameters(), transaction) else {
         return (Close::Unknown, None);
     };
-    for (owner, commitment) in known(state) {
+    for (owner, commitment) in scope.commitments() {
         if commitment.number != number {
             continue;
         }
         // A commitment that cannot be built was never signed, so it is not this transaction.
-        let Ok(closing) = Closing::build(state, standing, owner, commitment) else { continue };
+        let Ok(closing) = Closing::build(scope, standing, owner, commitment) else { continue };
         if closing.txid == txid {
             let close = match owner {
                 Side::Local => Close::LocalUnilateral { number },
@@ -207,15 +223,5 @@ pub(crate) fn recognise(
             return (close, Some(closing));
         }
     }
-    revoked::recognise(state, secrets, number, transaction)
-}
-
-/// The commitments that the state holds.
-fn known(state: &MonitorState) -> Vec<(Side, &UnsignedCommitment)> {
-    let local = core::iter::once(&state.local).chain(&state.local_previous);
-    let remote = core::iter::once(&state.remote).chain(&state.remote_previous);
-    local
-        .map(|signed| (Side::Local, &signed.commitment))
-        .chain(remote.map(|commitment| (Side::Remote, commitment)))
-        .collect()
+    revoked::recognise(scope, secrets, number, transaction)
 }

@@ -1,9 +1,9 @@
 //! [`MonitorError`]: every way in which a monitor refuses a record or a state.
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Txid};
 use lastword_bolt3::Bolt3Error;
 use lastword_types::{
-    BlockRef, ChannelId, CommitmentNumber, HtlcDirection, HtlcId, Side, UpdateId,
+    BlockRef, ChannelId, CommitmentNumber, FundingKind, HtlcDirection, HtlcId, Side, UpdateId,
 };
 use thiserror::Error;
 
@@ -191,6 +191,53 @@ pub enum MonitorError {
         outpoint: OutPoint,
         /// Where the known spend is.
         known: BlockRef,
+    },
+    /// The two balances and the HTLCs are not worth what a funding that is not locked is worth.
+    #[error("the amounts of the {owner:?} commitment {number} do not add up on {funding_txid}")]
+    WrongBalanceOn {
+        /// The funding.
+        funding_txid: Txid,
+        /// Whose commitment.
+        owner: Side,
+        /// Its number.
+        number: CommitmentNumber,
+    },
+    /// The record names a funding that is not pending: unknown, locked, or retired.
+    #[error("there is no pending funding {funding_txid}")]
+    FundingNotPending {
+        /// The funding.
+        funding_txid: Txid,
+    },
+    /// A new funding is known already.
+    #[error("the funding {funding_txid} is known already")]
+    FundingKnown {
+        /// The funding.
+        funding_txid: Txid,
+    },
+    /// The channel has as many fundings as it may have
+    /// ([`MAX_FUNDINGS`](lastword_types::MAX_FUNDINGS)).
+    #[error("there are too many fundings for {funding_txid}")]
+    TooManyFundings {
+        /// The new one.
+        funding_txid: Txid,
+    },
+    /// Splices and replacements of the first funding exclude each other.
+    #[error("the funding {funding_txid} cannot be a {kind:?} now")]
+    WrongFundingKind {
+        /// The new one.
+        funding_txid: Txid,
+        /// What it is said to be.
+        kind: FundingKind,
+    },
+    /// A pending funding is left without a commitment that the locked one has.
+    #[error("the {owner:?} commitment {number} is missing on {funding_txid}")]
+    CommitmentMissing {
+        /// The funding.
+        funding_txid: Txid,
+        /// Whose commitment.
+        owner: Side,
+        /// Its number.
+        number: CommitmentNumber,
     },
     /// A state contradicts itself; it was damaged, or written by something else.
     #[error("the state contradicts itself: {0}")]

@@ -3,16 +3,20 @@
 use alloc::collections::BTreeSet;
 
 use lastword_bolt3::SecretStore;
-use lastword_types::{Close, HtlcDirection, HtlcState, MonitorState, RemovalReason, Side, Spell};
+use lastword_types::{
+    Close, Funding, HtlcDirection, HtlcState, MAX_FUNDINGS, MonitorState, RemovalReason, Side,
+    Spell, UnsignedCommitment,
+};
 
 use crate::error::MonitorError;
 use crate::index::Index;
 use crate::marks::{HtlcRef, spell};
-use crate::{deadline, update, verdict};
+use crate::{deadline, funding, update, verdict};
 
 /// Refuses a state that contradicts itself.
 pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
     check_commitments(state)?;
+    check_fundings(state)?;
     check_secrets(state)?;
     for (key, htlc) in &state.htlcs {
         check_htlc(state, *key, htlc)?;
@@ -53,6 +57,9 @@ pub(crate) fn check_index(state: &MonitorState, index: &Index) -> Result<(), Mon
             return Err(MonitorError::WrongBalance { owner, number });
         }
     }
+    for funding in state.fundings.iter().filter(|funding| !funding.is_retired) {
+        check_amounts(index, funding)?;
+    }
     for (key, htlc) in &state.htlcs {
         check_places(state, index, *key, htlc)?;
     }
@@ -71,6 +78,22 @@ pub(crate) fn check_index(state: &MonitorState, index: &Index) -> Result<(), Mon
     ensure(index.closing.is_some() == is_commitment, "the confirmed commitment is not at hand")
 }
 
+/// The commitments on a pending funding are worth what it is worth.
+fn check_amounts(index: &Index, funding: &Funding) -> Result<(), MonitorError> {
+    let (local, remote) = (&funding.local.commitment, &funding.remote);
+    for (owner, commitment, held) in
+        [(Side::Local, local, index.local), (Side::Remote, remote, index.remote)]
+    {
+        let UnsignedCommitment { number, to_local_msat, to_remote_msat, .. } = commitment;
+        let parts = [to_local_msat.0, to_remote_msat.0, held.amount_msat];
+        if !update::adds_up(funding.funding_amount, &parts) {
+            let funding_txid = funding.funding_outpoint.txid;
+            return Err(MonitorError::WrongBalanceOn { funding_txid, owner, number: *number });
+        }
+    }
+    Ok(())
+}
+
 fn check_commitments(state: &MonitorState) -> Result<(), MonitorError> {
     if let Some(previous) = &state.local_previous {
         let is_before = previous.commitment.number < state.local.commitment.number;
@@ -81,6 +104,43 @@ fn check_commitments(state: &MonitorState) -> Result<(), MonitorError> {
         ensure(is_before, "the peer's previous commitment is not before the newest")?;
     }
     Ok(())
+}
+
+/// The fundings are in order, and those that are pending have the same commitments as the locked one.
+fn check_fundings(state: &MonitorState) -> Result<(), MonitorError> {
+    let fundings = &state.fundings;
+    ensure(fundings.len() <= MAX_FUNDINGS, "there are too many fundings")?;
+    let txids: BTreeSet<_> = funding::all(state).map(|scope| scope.outpoint().txid).collect();
+    ensure(txids.len() == fundings.len() + 1, "a funding is there twice")?;
+    let (_, pending) = fundings.split_at(funding::pending_from(fundings));
+    ensure(
+        pending.iter().all(|it| !it.is_retired),
+        "a retired funding stands after a pending one",
+    )?;
+    let is_one_kind = pending.windows(2).all(|two| matches!(two, [a, b] if a.kind == b.kind));
+    ensure(is_one_kind, "a splice is pending beside a replacement")?;
+    let is_confirmed = |it: &&Funding| it.confirmed.is_some();
+    ensure(pending.iter().filter(is_confirmed).count() <= 1, "two fundings are one's successor")?;
+    ensure(pending.iter().all(|it| is_level(state, it)), "a funding is without a commitment")?;
+    let is_older = |it: &Funding| {
+        let local = it.local.commitment.number <= state.local.commitment.number;
+        local && it.remote.number <= state.remote.number
+    };
+    ensure(fundings.iter().all(is_older), "a retired funding is ahead")?;
+    let mut blocks = funding::all(state).filter_map(|scope| scope.confirmed());
+    ensure(
+        blocks.all(|block| block.height <= state.best.height),
+        "a splice is confirmed above the best block",
+    )
+}
+
+fn is_level(state: &MonitorState, funding: &Funding) -> bool {
+    let same = |ours: &UnsignedCommitment, its: &UnsignedCommitment| {
+        ours.number == its.number
+            && ours.per_commitment_point == its.per_commitment_point
+            && ours.feerate_per_kw == its.feerate_per_kw
+    };
+    same(&state.local.commitment, &funding.local.commitment) && same(&state.remote, &funding.remote)
 }
 
 /// The secrets are exactly those of the commitments that are revoked.
@@ -146,11 +206,7 @@ fn check_spends(state: &MonitorState) -> Result<(), MonitorError> {
     let Some(funding) = &state.funding_spend else {
         return ensure(state.output_spends.is_empty(), "outputs are spent that do not exist");
     };
-    let spends_funding = funding
-        .transaction
-        .input
-        .iter()
-        .any(|input| input.previous_output == state.parameters.funding_outpoint);
+    let spends_funding = funding::spent_by(state, &funding.transaction).is_some();
     ensure(spends_funding, "the spend of the funding output does not spend it")?;
     let is_future = matches!(funding.close, Close::Future { .. });
     ensure(!is_future || state.data_loss, "the peer is ahead of us and we do not know it")?;

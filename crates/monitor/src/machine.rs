@@ -13,6 +13,7 @@ use lastword_types::{
 use crate::block::{self, BlockDraft};
 use crate::closing;
 use crate::error::MonitorError;
+use crate::funding;
 use crate::index::{self, Index};
 use crate::invariant;
 use crate::marks::{HtlcRef, Marks};
@@ -103,6 +104,8 @@ impl Monitor {
             best: birth,
             funding_spend: None,
             output_spends: BTreeMap::new(),
+            fundings: Vec::new(),
+            funding_confirmed: None,
         })
     }
 
@@ -214,17 +217,7 @@ impl Monitor {
     ///
     /// For a commitment that was revoked this walks the whole history.
     pub fn htlcs_in(&self, owner: Side, number: CommitmentNumber) -> Vec<&Htlc> {
-        let state = &self.state;
-        let is_kept = match owner {
-            Side::Local => closing::signed(state, number).is_some(),
-            Side::Remote => {
-                number >= state.remote_previous.as_ref().unwrap_or(&state.remote).number
-            }
-        };
-        if is_kept {
-            return closing::htlcs_in(state, &self.index.standing, owner, number);
-        }
-        revoked::htlcs_in(state, owner, number)
+        closing::htlcs_in(&self.state, &self.index.standing, owner, number)
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -275,7 +268,12 @@ impl Monitor {
             before.append(&mut self.verdicts(&self.index.open));
         }
         let had_loss = self.state.data_loss;
+        let had_closed = self.is_closed();
         self.write_update(update_id, draft);
+        if funding::recall(&mut self.state) {
+            self.index.closing = None;
+            self.index.reread_spends(&self.state);
+        }
         if let (Some(number), Some(spend)) = (revoked, &mut self.state.funding_spend) {
             spend.close = Close::Revoked { number };
             self.index.closing = revoked::reread(&self.state, &self.index, number);
@@ -291,7 +289,7 @@ impl Monitor {
         if !had_loss {
             effects.extend(self.loss_alarm().map(Effect::Alarm));
         }
-        if self.is_closed() {
+        if had_closed || self.is_closed() {
             effects.push(Effect::ClaimsChanged);
         }
         effects.push(Effect::CardChanged);
@@ -322,17 +320,10 @@ impl Monitor {
                 state.htlcs.insert(key, htlc);
             }
         }
-        for local in draft.locals {
-            let previous = core::mem::replace(&mut state.local, update::local_of(local));
-            // The commitment that was confirmed has to be built again at every start.
-            let confirmed = state.funding_spend.as_ref().map(|spend| spend.close);
-            let kept = state.local_previous.as_ref().map(|kept| kept.commitment.number);
-            if !kept.is_some_and(|number| confirmed == Some(Close::LocalUnilateral { number })) {
-                state.local_previous = Some(previous);
-            }
+        for step in draft.steps {
+            funding::write(state, step);
         }
-        state.remote = draft.remote;
-        state.remote_previous = draft.remote_previous;
+        funding::forget(state);
         if let Some(secrets) = draft.secrets {
             state.remote_secrets = secrets.slots();
             self.index.secrets = secrets;
@@ -358,11 +349,14 @@ impl Monitor {
         let shown: Vec<_> = draft.spends.values().filter_map(shown).collect();
         let keys = shown.iter().map(|(key, ..)| key);
         let before = self.verdicts(self.index.open.iter().chain(keys));
-        let BlockDraft { block, funding, spends, .. } = draft;
+        let BlockDraft { block, splices, funding, spends, .. } = draft;
         let has_closed = funding.is_some();
-        let has_facts = has_closed || !spends.is_empty();
+        let has_facts = has_closed || !spends.is_empty() || !splices.is_empty();
         let had_loss = self.state.data_loss;
 
+        for txid in splices {
+            funding::confirm(&mut self.state, txid, block);
+        }
         if let Some(funding) = funding {
             self.state.data_loss |= matches!(funding.spend.close, Close::Future { .. });
             self.state.funding_spend = Some(funding.spend);
@@ -381,6 +375,7 @@ impl Monitor {
         }
         // It is above the best block, or that block itself with more that was found in it.
         self.state.best = block;
+        funding::forget(&mut self.state);
         let overdue = self.go_on_chain(|_| true);
         let is_decided = !overdue.is_empty();
         let mut effects = self.settle(before);

@@ -18,8 +18,9 @@ use lastword_types::{
 };
 
 use crate::claims::{How, sweep};
-use crate::closing::{Body, Closing};
+use crate::closing::{Body, Closing, Name};
 use crate::error::MonitorError;
+use crate::funding::{self, Scope};
 use crate::index::Index;
 use crate::marks::spell;
 
@@ -63,48 +64,49 @@ impl Revoked {
 /// Source: BOLT 5, "Revoked Transaction Close Handling" and "Unilateral Close Handling: Remote
 /// Commitment Transaction" (data loss).
 pub(crate) fn recognise(
-    state: &MonitorState,
+    scope: &Scope<'_>,
     secrets: &SecretStore,
     number: CommitmentNumber,
     transaction: &Transaction,
 ) -> (Close, Option<Closing>) {
-    let oldest_valid = state.remote_previous.as_ref().unwrap_or(&state.remote).number;
-    if number < oldest_valid {
-        return match closing(state, secrets, number, transaction) {
+    let state = scope.state;
+    if number < funding::oldest_valid(state) {
+        return match closing(scope, secrets, number, transaction) {
             Ok(closing) if is_the_peers(&closing) => (Close::Revoked { number }, Some(closing)),
             Ok(_) | Err(_) => (Close::Unknown, None),
         };
     }
     let may_be_ours = number <= state.local.commitment.number
-        && read_static_outputs(&state.parameters, Side::Local, transaction)
+        && read_static_outputs(&scope.parameters(), Side::Local, transaction)
             .iter()
             .flatten()
             .any(|output| output.kind == OutputKind::ToRemote);
     if number <= state.remote.number || may_be_ours {
         return (Close::Unknown, None);
     }
-    (Close::Future { number }, Some(future(state, number, transaction)))
+    (Close::Future { number }, Some(future(scope, number, transaction)))
 }
 
 /// Reads a commitment that the peer had revoked.
 pub(crate) fn closing(
-    state: &MonitorState,
+    scope: &Scope<'_>,
     secrets: &SecretStore,
     number: CommitmentNumber,
     transaction: &Transaction,
 ) -> Result<Closing, MonitorError> {
-    if commitment_number(&state.parameters, transaction) != Some(number) {
+    let parameters = scope.parameters();
+    if commitment_number(&parameters, transaction) != Some(number) {
         return Err(MonitorError::State("the funding was spent by another transaction"));
     }
     let secret = secrets
         .get(number.secret_index())
         .ok_or(MonitorError::State("the commitment that closed the channel is not revoked"))?;
     let point = point_of(&secret)?;
-    let htlcs = htlcs_in(state, Side::Remote, number);
-    let read = read_commitment(&state.parameters, Side::Remote, &point, &htlcs, transaction)?;
+    let htlcs = htlcs_in(scope.state, Side::Remote, number);
+    let read = read_commitment(&parameters, Side::Remote, &point, &htlcs, transaction)?;
     let delayed_pubkey = read.delayed_script.to_p2wsh();
     let body = Body::Revoked(Revoked { secret, read, delayed_pubkey });
-    Ok(Closing::new(Side::Remote, number, transaction.compute_txid(), body))
+    Ok(Closing::new(scope, name(number, transaction), body))
 }
 
 /// Reads the confirmed commitment again, which an update has just revoked.
@@ -114,19 +116,24 @@ pub(crate) fn reread(
     number: CommitmentNumber,
 ) -> Option<Closing> {
     let spend = state.funding_spend.as_ref()?;
-    closing(state, &index.secrets, number, &spend.transaction).ok()
+    let scope = funding::spent_by(state, &spend.transaction)?;
+    closing(&scope, &index.secrets, number, &spend.transaction).ok()
 }
 
 /// Reads what can be read of a commitment of the peer that is newer than all we know.
 ///
 /// Our balance needs no point of that commitment: its key never changes.
 pub(crate) fn future(
-    state: &MonitorState,
+    scope: &Scope<'_>,
     number: CommitmentNumber,
     transaction: &Transaction,
 ) -> Closing {
-    let outputs = read_static_outputs(&state.parameters, Side::Remote, transaction);
-    Closing::new(Side::Remote, number, transaction.compute_txid(), Body::Future(outputs))
+    let outputs = read_static_outputs(&scope.parameters(), Side::Remote, transaction);
+    Closing::new(scope, name(number, transaction), Body::Future(outputs))
+}
+
+fn name(number: CommitmentNumber, transaction: &Transaction) -> Name {
+    Name { owner: Side::Remote, number, txid: transaction.compute_txid() }
 }
 
 /// Returns the HTLCs that stood in a commitment, whether the state still holds it or not.

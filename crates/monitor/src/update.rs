@@ -1,8 +1,8 @@
 //! [`UpdateDraft`]: what one update changes, worked out without changing anything.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
 
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Amount, Txid};
 use lastword_bolt3::{MAX_ACCEPTED_HTLCS, SecretStore, point_of};
 use lastword_types::{
@@ -14,6 +14,7 @@ use lastword_types::{
 
 use crate::error::MonitorError;
 use crate::index::{Held, Index};
+use crate::levels::Levels;
 use crate::marks::{HtlcRef, Marks};
 
 /// From here on a lock time is a time and no height (BOLT 2, `cltv_expiry`).
@@ -26,12 +27,12 @@ pub(crate) struct UpdateDraft<'r> {
     pub(crate) added: BTreeMap<HtlcRef, &'r Htlc>,
     /// Every HTLC that changes, as it will be.
     pub(crate) marks: BTreeMap<HtlcRef, Marks>,
-    /// Our commitments, in order.
-    pub(crate) locals: Vec<&'r LocalCommitment>,
-    /// The peer's newest commitment, as it will be.
-    pub(crate) remote: UnsignedCommitment,
-    /// The peer's commitment before it, as it will be.
-    pub(crate) remote_previous: Option<UnsignedCommitment>,
+    /// What happened, in order.
+    pub(crate) steps: &'r [UpdateStep],
+    /// Which commitments there are on which funding, as it will be.
+    levels: Levels,
+    /// The points of the peer's newest commitment and the one before it, as they will be.
+    remote_points: (PublicKey, Option<PublicKey>),
     /// The peer's commitments that become revoked.
     pub(crate) revoked: BTreeSet<CommitmentNumber>,
     /// The peer's secrets, if there are new ones.
@@ -69,9 +70,12 @@ impl<'r> UpdateDraft<'r> {
         let mut draft = Self {
             added: BTreeMap::new(),
             marks: BTreeMap::new(),
-            locals: Vec::new(),
-            remote: state.remote.clone(),
-            remote_previous: state.remote_previous.clone(),
+            steps: &update.steps,
+            levels: Levels::of(state),
+            remote_points: (
+                state.remote.per_commitment_point,
+                state.remote_previous.as_ref().map(|previous| previous.per_commitment_point),
+            ),
             revoked: BTreeSet::new(),
             secrets: None,
             preimages: BTreeMap::new(),
@@ -84,6 +88,7 @@ impl<'r> UpdateDraft<'r> {
         for step in &update.steps {
             draft.step(state, index, step)?;
         }
+        draft.levels.check_level()?;
         Ok(draft)
     }
 
@@ -122,6 +127,17 @@ impl<'r> UpdateDraft<'r> {
                 self.data_loss = true;
                 Ok(())
             }
+            UpdateStep::NewFunding(new) => {
+                let held = [self.local_held, self.remote_held];
+                self.levels.begin(new, held)
+            }
+            UpdateStep::FundingLocked { funding_txid } => self.levels.lock(*funding_txid),
+            UpdateStep::LocalCommitmentOn { funding_txid, commitment } => {
+                self.levels.local_on(*funding_txid, commitment, self.local_held)
+            }
+            UpdateStep::RemoteCommitmentOn { funding_txid, commitment } => {
+                self.levels.remote_on(*funding_txid, commitment, self.remote_held)
+            }
         }
     }
 
@@ -130,8 +146,7 @@ impl<'r> UpdateDraft<'r> {
         state: &MonitorState,
         local: &'r LocalCommitment,
     ) -> Result<(), MonitorError> {
-        let newest = self.locals.last().map_or(state.local.commitment.number, |last| last.number);
-        follows(Side::Local, newest, local.number)?;
+        self.levels.next(Side::Local, local.number)?;
         self.next(
             state,
             &Next {
@@ -142,13 +157,7 @@ impl<'r> UpdateDraft<'r> {
                 removed: &local.removed,
             },
         )?;
-        let htlcs = self.local_held.offered + self.local_held.received;
-        if local.htlc_signatures.len() > htlcs {
-            let signatures = local.htlc_signatures.len();
-            return Err(MonitorError::TooManySignatures { signatures, htlcs });
-        }
-        self.locals.push(local);
-        Ok(())
+        check_signatures(local.htlc_signatures.len(), self.local_held)
     }
 
     fn remote(
@@ -156,9 +165,11 @@ impl<'r> UpdateDraft<'r> {
         state: &MonitorState,
         remote: &'r RemoteCommitment,
     ) -> Result<(), MonitorError> {
-        follows(Side::Remote, self.remote.number, remote.number)?;
-        if let Some(previous) = &self.remote_previous {
-            return Err(MonitorError::NotRevoked { previous: previous.number });
+        let previous = self.levels.newest(Side::Remote);
+        self.levels.next(Side::Remote, remote.number)?;
+        if let (_, Some(_)) = self.remote_points {
+            let previous = previous.previous().unwrap_or(previous);
+            return Err(MonitorError::NotRevoked { previous });
         }
         self.next(
             state,
@@ -170,8 +181,8 @@ impl<'r> UpdateDraft<'r> {
                 removed: &remote.removed,
             },
         )?;
-        let next = remote_of(remote);
-        self.remote_previous = Some(core::mem::replace(&mut self.remote, next));
+        let (newest, _) = self.remote_points;
+        self.remote_points = (remote.per_commitment_point, Some(newest));
         Ok(())
     }
 
@@ -181,12 +192,11 @@ impl<'r> UpdateDraft<'r> {
         number: CommitmentNumber,
         secret: PerCommitmentSecret,
     ) -> Result<(), MonitorError> {
-        let point = match &self.remote_previous {
-            Some(previous) if previous.number == number => previous.per_commitment_point,
-            other => {
-                let previous = other.as_ref().map(|previous| previous.number);
-                return Err(MonitorError::WrongRevocation { previous, got: number });
-            }
+        let (newest, before) = self.remote_points;
+        let previous = before.and(self.levels.newest(Side::Remote).previous());
+        let point = match before {
+            Some(point) if previous == Some(number) => point,
+            Some(_) | None => return Err(MonitorError::WrongRevocation { previous, got: number }),
         };
         let mismatch = |source| MonitorError::SecretMismatch { number, source };
         if point_of(&secret).map_err(mismatch)? != point {
@@ -195,7 +205,7 @@ impl<'r> UpdateDraft<'r> {
         let mut secrets = self.secrets.take().unwrap_or_else(|| index.secrets.clone());
         secrets.insert(number.secret_index(), secret).map_err(mismatch)?;
         self.secrets = Some(secrets);
-        self.remote_previous = None;
+        self.remote_points = (newest, None);
         self.revoked.insert(number);
         Ok(())
     }
@@ -218,7 +228,7 @@ impl<'r> UpdateDraft<'r> {
             }
         }
         let [to_local, to_remote] = next.balances;
-        if !adds_up(state.parameters.funding_amount, &[to_local.0, to_remote.0, held.amount_msat]) {
+        if !adds_up(self.levels.amount(), &[to_local.0, to_remote.0, held.amount_msat]) {
             return Err(MonitorError::WrongBalance { owner: next.owner, number: next.number });
         }
         match next.owner {
@@ -383,16 +393,13 @@ pub(crate) fn check_new(htlc: &Htlc) -> Result<(), MonitorError> {
     Ok(())
 }
 
-fn follows(
-    owner: Side,
-    latest: CommitmentNumber,
-    got: CommitmentNumber,
-) -> Result<(), MonitorError> {
-    if latest.next() == Some(got) {
-        Ok(())
-    } else {
-        Err(MonitorError::WrongCommitmentNumber { owner, latest, got })
+/// Refuses more signatures on HTLC transactions than there can be such transactions.
+pub(crate) fn check_signatures(signatures: usize, held: Held) -> Result<(), MonitorError> {
+    let htlcs = held.offered + held.received;
+    if signatures > htlcs {
+        return Err(MonitorError::TooManySignatures { signatures, htlcs });
     }
+    Ok(())
 }
 
 fn unknown((direction, htlc_id): HtlcRef) -> MonitorError {

@@ -71,14 +71,14 @@ pub struct ChannelSide {
     pub to_self_delay: ToSelfDelay,
 }
 
-/// A channel's fixed facts.
+/// A channel's facts: fixed, but for the funding, which changes when a splice is locked.
 ///
 /// Source: BOLT 2, channel establishment; BOLT 3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelParameters {
     /// Its name.
     pub channel_id: ChannelId,
-    /// The output that holds its funds.
+    /// The output that holds its funds: that of the funding which both sides have locked.
     pub funding_outpoint: OutPoint,
     /// The value of that output.
     pub funding_amount: Amount,

@@ -124,7 +124,7 @@ pub enum SweepWitness {
 /// Source: BOLT 3, "Key Derivation".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SigningKey {
-    /// The funding key.
+    /// The funding key whose public half stands in the script: a splice may bring a new one.
     Funding,
     /// The payment key (`to_remote`), which never changes.
     Payment,

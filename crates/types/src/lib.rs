@@ -8,6 +8,7 @@ pub mod balance;
 pub mod block;
 pub mod channel;
 pub mod claim;
+pub mod funding;
 pub mod htlc;
 pub mod id;
 pub mod ledger;
@@ -23,6 +24,9 @@ pub use block::{
 };
 pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
 pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
+pub use funding::{
+    Funding, FundingKind, LocalCommitmentOn, MAX_FUNDINGS, NewFunding, RemoteCommitmentOn,
+};
 pub use htlc::{
     ForwardOrigin, Htlc, HtlcDirection, HtlcKey, HtlcOrigin, Metadata, PaymentHash, PaymentOrigin,
     PaymentPreimage,

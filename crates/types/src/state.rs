@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{AmountMsat, FeeRatePerKw};
 use crate::block::{BlockHeight, BlockRef};
 use crate::channel::{ChannelParameters, Side};
+use crate::funding::Funding;
 use crate::htlc::{Htlc, HtlcDirection, PaymentHash, PaymentPreimage};
 use crate::id::{ChannelId, CommitmentNumber, HtlcId, SecretIndex, UpdateId};
 use crate::ledger::{FulfilledHow, HtlcFailure, Spell, Told};
@@ -29,7 +30,7 @@ use crate::update::{PerCommitmentSecret, RemovalReason};
 /// Equal to the fold of the channel's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MonitorState {
-    /// The channel's fixed facts.
+    /// The channel's fixed facts, and the funding that is locked.
     pub parameters: ChannelParameters,
     /// The last update that was applied.
     pub latest_update: UpdateId,
@@ -57,10 +58,17 @@ pub struct MonitorState {
     pub data_loss: bool,
     /// Before the first block that concerned this channel: its birth.
     pub best: BlockRef,
-    /// The confirmed spend of the funding output.
+    /// The confirmed spend of a funding output that closes the channel: by anything but a known splice.
     pub funding_spend: Option<FundingSpend>,
     /// The confirmed spends of outputs that came from the funding spend, by the output.
     pub output_spends: BTreeMap<OutPoint, OutputSpend>,
+    /// The fundings besides that of the parameters on which a commitment may be confirmed, at most
+    /// [`MAX_FUNDINGS`](crate::MAX_FUNDINGS): those before it in their order, then those that may
+    /// take its place.
+    pub fundings: Vec<Funding>,
+    /// Where the funding transaction of the parameters was seen to spend the one before it, until
+    /// that is final.
+    pub funding_confirmed: Option<BlockRef>,
 }
 
 /// Our commitment, signed by the peer.

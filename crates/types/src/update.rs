@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{AmountMsat, FeeRatePerKw};
 use crate::block::BlockRef;
 use crate::channel::ChannelParameters;
+use crate::funding::{LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
 use crate::htlc::{Htlc, HtlcDirection, HtlcKey, PaymentPreimage};
 use crate::id::{ChannelId, CommitmentNumber, HtlcId, UpdateId};
 use crate::ledger::Told;
@@ -93,6 +94,31 @@ pub enum UpdateStep {
     /// The peer proved that it is ahead of us (BOLT 2, `channel_reestablish`), or we have another
     /// reason to suspect that we lost data: our commitment must never be broadcast from now on.
     DataLoss,
+    /// Both sides have signed a commitment, of the newest number of each, for one more funding (BOLT
+    /// 2, `splice_ack` or `tx_ack_rbf` up to `commitment_signed`).
+    NewFunding(Box<NewFunding>),
+    /// A funding was locked by both sides (BOLT 2, `splice_locked` or `channel_ready`): from here on
+    /// it is the channel's, and commitments are signed for it alone.
+    FundingLocked {
+        /// Its transaction.
+        funding_txid: Txid,
+    },
+    /// The same commitment as the [`LocalCommitment`](Self::LocalCommitment) before, on a funding
+    /// that is not locked. One for each of those has to follow in the same update.
+    LocalCommitmentOn {
+        /// Which funding.
+        funding_txid: Txid,
+        /// What is not the same there.
+        commitment: LocalCommitmentOn,
+    },
+    /// The same commitment as the [`RemoteCommitment`](Self::RemoteCommitment) before, on a funding
+    /// that is not locked. One for each of those has to follow in the same update.
+    RemoteCommitmentOn {
+        /// Which funding.
+        funding_txid: Txid,
+        /// What is not the same there.
+        commitment: RemoteCommitmentOn,
+    },
 }
 
 /// A commitment transaction of ours, as the difference to the one before.

@@ -1,17 +1,20 @@
 //! Every spend of every output, judged by Bitcoin Core's own interpreter.
 
 use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Witness};
+use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Txid, Witness};
 use lastword_bolt3::{
-    CommitmentTx, HtlcSpend, HtlcTx, OutputKind, anchor_witness, delayed_witness,
-    derive_revocation_private_key, funding_script, funding_witness, generate_from_seed,
-    htlc_preimage_witness, htlc_revocation_witness, htlc_timeout_witness, htlc_witness,
-    payment_key_hash_witness, payment_key_witness, read_htlc_spend, remote_htlc_sighash,
-    revocation_witness, rules, script_pubkey, sign_commitment,
+    ChannelKeys, CommitmentTx, HtlcSpend, HtlcTx, InMemorySigner, OutputKind, anchor_witness,
+    delayed_witness, derive_revocation_private_key, funding_script, funding_witness,
+    generate_from_seed, htlc_preimage_witness, htlc_revocation_witness, htlc_timeout_witness,
+    htlc_witness, payment_key_hash_witness, payment_key_witness, read_htlc_spend,
+    remote_htlc_sighash, revocation_witness, rules, script_pubkey, sign_commitment,
 };
+use lastword_ports::{ChannelSigner as _, SignerError, SigningRequest};
 use lastword_types::{
-    CommitmentFormat, Htlc, HtlcDirection, PaymentHash, PaymentPreimage, Side, SigningKey,
+    ChannelId, CommitmentFormat, Htlc, HtlcDirection, PaymentHash, PaymentPreimage, Side,
+    SigningKey,
 };
 
 use crate::support::{
@@ -39,6 +42,52 @@ fn the_funding_output_takes_both_signatures() {
         let wrong = funding_witness(&script, &theirs, &local, &ours, &remote);
         check(&mut transaction, output, &wrong, false);
     }
+}
+
+#[test]
+fn a_spliced_funding_is_signed_with_the_key_that_its_script_names() {
+    let secp = Secp256k1::signing_only();
+    let keys = [1, 2].map(|n| ChannelKeys::derive(&[n; 32], &[9; 32]));
+    let spent = Txid::from_byte_array([7; 32]);
+    for (mut channel, commitment) in scenes() {
+        let mut signers = keys.clone().map(|keys| {
+            let mut signer = InMemorySigner::new();
+            signer.insert(channel.parameters.channel_id, keys);
+            signer
+        });
+        let spliced = keys.clone().map(|keys| keys.spliced_funding(spent));
+        let [local, remote] = spliced.map(|key| key.public_key(&secp));
+        assert_ne!(local, keys[0].funding.public_key(&secp));
+        channel.parameters.local.funding_pubkey = local;
+        channel.parameters.remote.funding_pubkey = remote;
+        let script = funding_script(&local, &remote);
+        let amount = channel.parameters.funding_amount;
+        let mut transaction = commitment.transaction.clone();
+        for is_known in [false, true] {
+            let [ours, theirs] = [0, 1].map(|node: usize| {
+                if is_known {
+                    let channel_id = channel.parameters.channel_id;
+                    signers[node].insert_funding(channel_id, spliced[node]).unwrap();
+                }
+                signers[node]
+                    .sign(&SigningRequest {
+                        channel_id: channel.parameters.channel_id,
+                        key: SigningKey::Funding,
+                        transaction: &transaction,
+                        input: 0,
+                        amount,
+                        script: &script,
+                        sighash: EcdsaSighashType::All,
+                    })
+                    .unwrap()
+            });
+            let witness = funding_witness(&script, &ours, &local, &theirs, &remote);
+            check(&mut transaction, (&script, amount), &witness, is_known);
+        }
+    }
+    let (unknown, key) = (ChannelId([0x55; 32]), keys[0].funding);
+    let refused = InMemorySigner::new().insert_funding(unknown, key);
+    assert_eq!(refused, Err(SignerError::UnknownChannel(unknown)));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod chain;
 mod channel;
 mod event;
+mod funding;
 mod htlc;
 mod monitor;
 mod payment;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{BlockRef, OutPoint, WireTxid};
 use super::channel::{ChannelParameters, Commitment, SignedCommitment};
+use super::funding::Funding;
 use super::htlc::Htlc;
 use super::prim::List;
 use super::transaction::Consensus;
@@ -61,6 +62,9 @@ impl Record for MonitorState {
             writer.put(26, &spends);
         }
         writer.put_flag(28, self.data_loss);
+        let fundings: List<Funding> = self.fundings.iter().map(Funding::from).collect();
+        writer.put_some(30, fundings.non_empty().as_ref());
+        writer.put_some(32, self.funding_confirmed.map(BlockRef::from).as_ref());
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -98,6 +102,8 @@ impl Record for MonitorState {
                 .map(|(outpoint, spend)| (outpoint.into(), spend.into()))
                 .collect(),
             data_loss: reader.flag(28)?,
+            fundings: reader.optional::<List<Funding>>(30)?.unwrap_or_default().into_vec(),
+            funding_confirmed: reader.optional::<BlockRef>(32)?.map(Into::into),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The steps of a monitor update.
 
+use alloc::boxed::Box;
+
 use lastword_types::{
     self as types, CommitmentNumber, HtlcDirection, HtlcId, HtlcRemoved, PaymentPreimage,
     PerCommitmentSecret,
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::WireTxid;
 use super::channel::Commitment;
+use super::funding::{LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
 use super::htlc::Htlc;
 use super::prim::{CompactSignature, List, Point, Signatures};
 
@@ -22,6 +25,10 @@ pub(crate) enum UpdateStep {
     MutualClose { txid: WireTxid },
     FailChannel,
     DataLoss,
+    NewFunding(Box<NewFunding>),
+    FundingLocked { funding_txid: WireTxid },
+    LocalCommitmentOn { funding_txid: WireTxid, commitment: LocalCommitmentOn },
+    RemoteCommitmentOn { funding_txid: WireTxid, commitment: RemoteCommitmentOn },
 }
 
 impl From<&types::UpdateStep> for UpdateStep {
@@ -39,6 +46,24 @@ impl From<&types::UpdateStep> for UpdateStep {
             types::UpdateStep::MutualClose { txid } => Self::MutualClose { txid: (*txid).into() },
             types::UpdateStep::FailChannel => Self::FailChannel,
             types::UpdateStep::DataLoss => Self::DataLoss,
+            types::UpdateStep::NewFunding(new) => {
+                Self::NewFunding(Box::new(NewFunding::from(&**new)))
+            }
+            types::UpdateStep::FundingLocked { funding_txid } => {
+                Self::FundingLocked { funding_txid: (*funding_txid).into() }
+            }
+            types::UpdateStep::LocalCommitmentOn { funding_txid, commitment } => {
+                Self::LocalCommitmentOn {
+                    funding_txid: (*funding_txid).into(),
+                    commitment: commitment.into(),
+                }
+            }
+            types::UpdateStep::RemoteCommitmentOn { funding_txid, commitment } => {
+                Self::RemoteCommitmentOn {
+                    funding_txid: (*funding_txid).into(),
+                    commitment: commitment.into(),
+                }
+            }
         }
     }
 }
@@ -56,6 +81,20 @@ impl From<UpdateStep> for types::UpdateStep {
             UpdateStep::MutualClose { txid } => Self::MutualClose { txid: txid.into() },
             UpdateStep::FailChannel => Self::FailChannel,
             UpdateStep::DataLoss => Self::DataLoss,
+            UpdateStep::NewFunding(new) => Self::NewFunding(Box::new((*new).into())),
+            UpdateStep::FundingLocked { funding_txid } => {
+                Self::FundingLocked { funding_txid: funding_txid.into() }
+            }
+            UpdateStep::LocalCommitmentOn { funding_txid, commitment } => Self::LocalCommitmentOn {
+                funding_txid: funding_txid.into(),
+                commitment: commitment.into(),
+            },
+            UpdateStep::RemoteCommitmentOn { funding_txid, commitment } => {
+                Self::RemoteCommitmentOn {
+                    funding_txid: funding_txid.into(),
+                    commitment: commitment.into(),
+                }
+            }
         }
     }
 }

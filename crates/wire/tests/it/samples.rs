@@ -2,18 +2,19 @@
 
 use lastword_types::{
     BlockHeight, Card, ChainDelta, ChainTip, ChannelId, Close, CommitmentFormat, FulfilledHow,
-    FundingSpend, Generation, HtlcAdded, HtlcDirection, HtlcFailure, HtlcId, HtlcOrigin,
-    HtlcRemoved, HtlcState, LocalCommitment, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
-    Outcome, OutputSpend, OutputSpendKind, PaymentHash, PaymentPreimage, PerCommitmentSecret,
-    ReleasePaymentComplete, RemoteCommitment, RemovalReason, SecretIndex, Side, Spell, Told,
-    UpdateId, UpdateStep,
+    Funding, FundingKind, FundingSpend, Generation, HtlcAdded, HtlcDirection, HtlcFailure, HtlcId,
+    HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment, LocalCommitmentOn, Metadata,
+    MonitorRecord, MonitorState, MonitorUpdate, NewFunding, Outcome, OutputSpend, OutputSpendKind,
+    PaymentHash, PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
+    RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, Told,
+    UnsignedCommitment, UpdateId, UpdateStep,
 };
 
 use crate::any::Any;
 use crate::book;
 use crate::build::{
     block, forward, htlc, key, local_commitment, new_channel, number, outpoint, paid_by,
-    parameters, remote_commitment, signature, signed, transaction, txid, unsigned,
+    parameters, point, remote_commitment, signature, signed, transaction, txid, unsigned,
 };
 
 /// Every golden value with the name of its file.
@@ -92,7 +93,73 @@ fn updates() -> Vec<(&'static str, Any)> {
         ("monitor_update_fail_channel", update(u64::MAX, vec![UpdateStep::FailChannel])),
         ("monitor_update_data_loss", update(10, vec![UpdateStep::DataLoss])),
         ("monitor_update_both", update(9, both_commitments(10))),
+        (
+            "monitor_update_new_funding",
+            update(11, vec![UpdateStep::NewFunding(Box::new(new_funding()))]),
+        ),
+        (
+            "monitor_update_funding_locked",
+            update(12, vec![UpdateStep::FundingLocked { funding_txid: txid(0xF3) }]),
+        ),
+        ("monitor_update_batch", update(13, batch())),
     ]
+}
+
+/// A splice with two HTLCs in it.
+fn new_funding() -> NewFunding {
+    let funding = funding(FundingKind::Splice, 42);
+    NewFunding {
+        funding_outpoint: funding.funding_outpoint,
+        funding_amount: funding.funding_amount,
+        local_funding_pubkey: funding.local_funding_pubkey,
+        remote_funding_pubkey: funding.remote_funding_pubkey,
+        kind: funding.kind,
+        local: local_on(&funding.local),
+        remote: remote_on(&funding.remote),
+    }
+}
+
+/// Both commitments once more, on a funding that is not locked.
+fn batch() -> Vec<UpdateStep> {
+    let (funding_txid, local, remote) = (txid(0xF3), signed(43, 2), unsigned(44));
+    vec![
+        UpdateStep::LocalCommitmentOn { funding_txid, commitment: local_on(&local) },
+        UpdateStep::RemoteCommitmentOn { funding_txid, commitment: remote_on(&remote) },
+    ]
+}
+
+fn local_on(signed: &SignedCommitment) -> LocalCommitmentOn {
+    LocalCommitmentOn {
+        number: signed.commitment.number,
+        to_local_msat: signed.commitment.to_local_msat,
+        to_remote_msat: signed.commitment.to_remote_msat,
+        signature: signed.signature,
+        htlc_signatures: signed.htlc_signatures.clone(),
+    }
+}
+
+fn remote_on(commitment: &UnsignedCommitment) -> RemoteCommitmentOn {
+    RemoteCommitmentOn {
+        number: commitment.number,
+        to_local_msat: commitment.to_local_msat,
+        to_remote_msat: commitment.to_remote_msat,
+    }
+}
+
+fn funding(kind: FundingKind, n: u64) -> Funding {
+    Funding {
+        funding_outpoint: outpoint(0xF3, 2),
+        funding_amount: bitcoin::Amount::from_sat(1_250_000),
+        local_funding_pubkey: point(0x51),
+        remote_funding_pubkey: point(0x52),
+        kind,
+        is_retired: false,
+        local: signed(n, 2),
+        local_previous: None,
+        remote: unsigned(n),
+        remote_previous: None,
+        confirmed: None,
+    }
 }
 
 /// One update of both commitments with `pending` HTLCs, one of them new.
@@ -176,6 +243,8 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         ("monitor_state_revoked", closed(Close::Revoked { number: number(7) })),
         ("monitor_state_unknown", closed(Close::Unknown)),
         ("monitor_state_penalty", penalty_state()),
+        ("monitor_state_splice", splice_state()),
+        ("monitor_state_replacement", replacement_state()),
         (
             "monitor_state_future",
             MonitorState { data_loss: true, ..closed(Close::Future { number: number(1 << 20) }) },
@@ -183,6 +252,33 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
     ]
     .map(|(name, state)| (name, Any::MonitorState(Box::new(state))))
     .into()
+}
+
+/// A splice was locked at once, and another one is pending and confirmed.
+fn splice_state() -> MonitorState {
+    let before = Funding {
+        funding_outpoint: outpoint(0xF2, 0),
+        is_retired: true,
+        local_previous: Some(signed(40, 1)),
+        remote_previous: Some(unsigned(40)),
+        ..funding(FundingKind::Splice, 41)
+    };
+    let pending = Funding {
+        local_previous: Some(signed(41, 1)),
+        remote_previous: Some(unsigned(43)),
+        confirmed: Some(block(800_009)),
+        ..funding(FundingKind::Splice, 42)
+    };
+    MonitorState {
+        fundings: vec![before, pending],
+        funding_confirmed: Some(block(800_007)),
+        ..busy_state()
+    }
+}
+
+/// A first funding that may yet be replaced.
+fn replacement_state() -> MonitorState {
+    MonitorState { fundings: vec![funding(FundingKind::Replacement, 0)], ..quiet_state() }
 }
 
 fn quiet_state() -> MonitorState {
@@ -202,6 +298,8 @@ fn quiet_state() -> MonitorState {
         best: block(800_000),
         funding_spend: None,
         output_spends: [].into(),
+        fundings: Vec::new(),
+        funding_confirmed: None,
     }
 }
 

@@ -13,12 +13,13 @@ use bitcoin::{
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, Card, ChainDelta, ChainTip, ChannelId, ChannelParameters,
     ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw, ForwardOrigin,
-    FulfilledHow, FundingSpend, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcFailure, HtlcId,
-    HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment, Metadata, MonitorRecord,
-    MonitorState, MonitorUpdate, NewChannel, Outcome, OutputSpend, OutputSpendKind, PartIndex,
-    PaymentHash, PaymentId, PaymentOrigin, PaymentPreimage, PerCommitmentSecret,
-    ReleasePaymentComplete, RemoteCommitment, RemovalReason, SecretIndex, Side, SignedCommitment,
-    Spell, ToSelfDelay, Told, UnsignedCommitment, UpdateId, UpdateStep,
+    FulfilledHow, Funding, FundingKind, FundingSpend, Generation, Htlc, HtlcAdded, HtlcDirection,
+    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment,
+    LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate, NewChannel,
+    NewFunding, Outcome, OutputSpend, OutputSpendKind, PartIndex, PaymentHash, PaymentId,
+    PaymentOrigin, PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
+    RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, ToSelfDelay,
+    Told, UnsignedCommitment, UpdateId, UpdateStep,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -306,6 +307,61 @@ fn remote() -> BoxedStrategy<RemoteCommitment> {
         .boxed()
 }
 
+fn funding_kind() -> impl Strategy<Value = FundingKind> {
+    prop_oneof![Just(FundingKind::Splice), Just(FundingKind::Replacement)]
+}
+
+fn local_on() -> impl Strategy<Value = LocalCommitmentOn> {
+    signed().prop_map(|signed| LocalCommitmentOn {
+        number: signed.commitment.number,
+        to_local_msat: signed.commitment.to_local_msat,
+        to_remote_msat: signed.commitment.to_remote_msat,
+        signature: signed.signature,
+        htlc_signatures: signed.htlc_signatures,
+    })
+}
+
+fn remote_on() -> impl Strategy<Value = RemoteCommitmentOn> {
+    unsigned().prop_map(|commitment| RemoteCommitmentOn {
+        number: commitment.number,
+        to_local_msat: commitment.to_local_msat,
+        to_remote_msat: commitment.to_remote_msat,
+    })
+}
+
+fn new_funding() -> impl Strategy<Value = NewFunding> {
+    (outpoint(), integer(), [key(), key()], funding_kind(), local_on(), remote_on()).prop_map(
+        |(funding_outpoint, amount, [ours, theirs], kind, local, remote)| NewFunding {
+            funding_outpoint,
+            funding_amount: Amount::from_sat(amount),
+            local_funding_pubkey: ours,
+            remote_funding_pubkey: theirs,
+            kind,
+            local,
+            remote,
+        },
+    )
+}
+
+fn funding() -> impl Strategy<Value = Funding> {
+    let commitments = (signed(), option::of(signed()), unsigned(), option::of(unsigned()));
+    (new_funding(), commitments, any::<bool>(), option::of(block())).prop_map(
+        |(new, (local, local_previous, remote, remote_previous), is_retired, confirmed)| Funding {
+            funding_outpoint: new.funding_outpoint,
+            funding_amount: new.funding_amount,
+            local_funding_pubkey: new.local_funding_pubkey,
+            remote_funding_pubkey: new.remote_funding_pubkey,
+            kind: new.kind,
+            is_retired,
+            local,
+            local_previous,
+            remote,
+            remote_previous,
+            confirmed,
+        },
+    )
+}
+
 fn step() -> BoxedStrategy<UpdateStep> {
     prop_oneof![
         local().prop_map(UpdateStep::LocalCommitment),
@@ -320,6 +376,15 @@ fn step() -> BoxedStrategy<UpdateStep> {
         txid().prop_map(|txid| UpdateStep::MutualClose { txid }),
         Just(UpdateStep::FailChannel),
         Just(UpdateStep::DataLoss),
+        new_funding().prop_map(|new| UpdateStep::NewFunding(Box::new(new))),
+        txid().prop_map(|funding_txid| UpdateStep::FundingLocked { funding_txid }),
+        (txid(), local_on()).prop_map(|(funding_txid, commitment)| UpdateStep::LocalCommitmentOn {
+            funding_txid,
+            commitment,
+        }),
+        (txid(), remote_on()).prop_map(|(funding_txid, commitment)| {
+            UpdateStep::RemoteCommitmentOn { funding_txid, commitment }
+        }),
     ]
     .boxed()
 }
@@ -464,18 +529,19 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
     let secrets = vec((any::<u8>(), index, bytes32().prop_map(PerCommitmentSecret)), 0..5);
     let commitments = (signed(), option::of(signed()), unsigned(), option::of(unsigned()));
     let chain = (block(), option::of(funding_spend()), btree_map(outpoint(), output_spend(), 0..4));
+    let fundings = (vec(funding(), 0..3), option::of(block()));
     (
         (parameters(), integer(), commitments, secrets),
         btree_map((direction(), htlc_id()), htlc_state(), 0..4),
         btree_map(payment_hash(), preimage(), 0..4),
         (btree_set(txid(), 0..3), any::<bool>(), any::<bool>()),
-        chain,
+        (chain, fundings),
     )
         .prop_map(
             |(fixed, htlcs, preimages, (closing_txids, fail_channel, data_loss), chain)| {
                 let (parameters, latest_update, commitments, remote_secrets) = fixed;
                 let (local, local_previous, remote, remote_previous) = commitments;
-                let (best, funding_spend, output_spends) = chain;
+                let ((best, funding_spend, output_spends), (fundings, funding_confirmed)) = chain;
                 Any::MonitorState(Box::new(MonitorState {
                     parameters,
                     latest_update: UpdateId(latest_update),
@@ -492,6 +558,8 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
                     best,
                     funding_spend,
                     output_spends,
+                    fundings,
+                    funding_confirmed,
                 }))
             },
         )
