@@ -54,9 +54,9 @@ impl Monitor {
 fn of(state: &MonitorState, index: &Index, tip: BlockHeight) -> Balances {
     // Nothing is asked of the tip itself: what may be spent may be spent in the next block.
     let next = tip.plus(1);
-    let spent = state.funding_spend.as_ref();
-    let spent = spent.and_then(|spend| funding::spent_by(state, &spend.transaction));
-    let scope = spent.unwrap_or_else(|| funding::in_force(state));
+    let closing = state.funding_spend.as_ref();
+    let closed = closing.and_then(|spend| funding::spent_by(state, &spend.transaction));
+    let scope = closed.unwrap_or_else(|| funding::in_force(state));
     let mut purse = Purse::new(scope.amount());
     let view = match &state.funding_spend {
         None => {

@@ -63,8 +63,8 @@ impl Record for MonitorState {
         }
         writer.put_flag(28, self.data_loss);
         let fundings: List<Funding> = self.fundings.iter().map(Funding::from).collect();
-        writer.put_some(30, fundings.non_empty().as_ref());
-        writer.put_some(32, self.funding_confirmed.map(BlockRef::from).as_ref());
+        writer.put_some(42, fundings.non_empty().as_ref());
+        writer.put_some(44, self.funding_confirmed.map(BlockRef::from).as_ref());
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -102,8 +102,8 @@ impl Record for MonitorState {
                 .map(|(outpoint, spend)| (outpoint.into(), spend.into()))
                 .collect(),
             data_loss: reader.flag(28)?,
-            fundings: reader.optional::<List<Funding>>(30)?.unwrap_or_default().into_vec(),
-            funding_confirmed: reader.optional::<BlockRef>(32)?.map(Into::into),
+            fundings: reader.optional::<List<Funding>>(42)?.unwrap_or_default().into_vec(),
+            funding_confirmed: reader.optional::<BlockRef>(44)?.map(Into::into),
         })
     }
 }

@@ -234,7 +234,7 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         let spend = FundingSpend { transaction: transaction(true), block: block(800_002), close };
         MonitorState { funding_spend: Some(spend), ..quiet_state() }
     };
-    [
+    vec![
         ("monitor_state_quiet", quiet_state()),
         ("monitor_state_busy", busy_state()),
         ("monitor_state_mutual", closed(Close::Mutual)),
@@ -250,8 +250,9 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
             MonitorState { data_loss: true, ..closed(Close::Future { number: number(1 << 20) }) },
         ),
     ]
+    .into_iter()
     .map(|(name, state)| (name, Any::MonitorState(Box::new(state))))
-    .into()
+    .collect()
 }
 
 /// A splice was locked at once, and another one is pending and confirmed.
