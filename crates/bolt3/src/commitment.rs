@@ -448,9 +448,9 @@ fn htlc_drafts(
             continue;
         }
         let script = if is_offered {
-            scripts.offered(&htlc.payment_hash)
+            scripts.offered(htlc.payment_hash.hash160())
         } else {
-            scripts.received(&htlc.payment_hash, htlc.cltv_expiry)
+            scripts.received(htlc.payment_hash.hash160(), htlc.cltv_expiry)
         };
         let Htlc { direction, htlc_id, cltv_expiry, .. } = **htlc;
         drafts.push(Draft::new(Purpose::Htlc { direction, htlc_id, cltv_expiry }, script, amount));

@@ -28,7 +28,7 @@ pub use keys::{
     CommitmentKeys, derive_private_key, derive_public_key, derive_revocation_private_key,
     derive_revocation_public_key,
 };
-pub use read::{ReadCommitment, read_commitment, read_static_outputs};
+pub use read::{HtlcFacts, ReadCommitment, read_commitment, read_static_outputs};
 pub use scripts::{funding_script, script_pubkey};
 pub use secrets::{SecretStore, generate_from_seed, point_of};
 pub use signer::{ChannelKeys, InMemorySigner, sign_commitment};
@@ -36,5 +36,5 @@ pub use verify::verify_commitment;
 pub use witness::{
     HtlcSpend, anchor_witness, delayed_witness, funding_witness, htlc_preimage_witness,
     htlc_revocation_witness, htlc_timeout_witness, htlc_witness, payment_key_hash_witness,
-    payment_key_witness, read_htlc_spend, revocation_witness,
+    payment_key_witness, read_htlc_spend, read_past_htlc_spend, revocation_witness,
 };

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Amount, ScriptBuf, Transaction};
-use lastword_types::{BlockHeight, ChannelParameters, Htlc, HtlcDirection, HtlcId, Side};
+use lastword_types::{
+    BlockHeight, ChannelParameters, Htlc, HtlcDirection, HtlcId, PaymentHash160, Side,
+};
 
 use crate::commitment::{CommitmentOutput, OutputKind, is_offered_by};
 use crate::error::Bolt3Error;
@@ -31,6 +33,35 @@ pub struct ReadCommitment {
     pub delayed_script: ScriptBuf,
 }
 
+/// What the output of an HTLC shows of it, and which HTLC it is.
+///
+/// Source: BOLT 3, "Offered HTLC Outputs" and "Received HTLC Outputs".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HtlcFacts {
+    /// Who offered it.
+    pub direction: HtlcDirection,
+    /// Its id.
+    pub htlc_id: HtlcId,
+    /// What the script holds of its payment hash.
+    pub payment_hash160: PaymentHash160,
+    /// What its output is worth.
+    pub amount: Amount,
+    /// The height from which its offerer may take it back.
+    pub cltv_expiry: BlockHeight,
+}
+
+impl From<&Htlc> for HtlcFacts {
+    fn from(htlc: &Htlc) -> Self {
+        Self {
+            direction: htlc.direction,
+            htlc_id: htlc.htlc_id,
+            payment_hash160: htlc.payment_hash.hash160(),
+            amount: htlc.amount_msat.to_sat_floor(),
+            cltv_expiry: htlc.cltv_expiry,
+        }
+    }
+}
+
 /// Reads a commitment transaction of `owner` whose point and HTLCs are known, but not its balances
 /// and fee rate.
 ///
@@ -49,7 +80,7 @@ pub fn read_commitment(
     parameters: &ChannelParameters,
     owner: Side,
     per_commitment_point: &PublicKey,
-    htlcs: &[&Htlc],
+    htlcs: &[HtlcFacts],
     transaction: &Transaction,
 ) -> Result<ReadCommitment, Bolt3Error> {
     let keys = CommitmentKeys::derive(parameters, owner, per_commitment_point)?;
@@ -132,18 +163,18 @@ impl HtlcPlaces {
         parameters: &ChannelParameters,
         owner: Side,
         keys: &CommitmentKeys,
-        htlcs: &[&Htlc],
+        htlcs: &[HtlcFacts],
     ) -> Self {
         let scripts = HtlcScripts::new(rules(parameters.format), keys);
         let mut places: BTreeMap<_, Vec<Place>> = BTreeMap::new();
         for htlc in htlcs {
-            let Htlc { direction, htlc_id, cltv_expiry, .. } = **htlc;
+            let HtlcFacts { direction, htlc_id, payment_hash160, amount, cltv_expiry } = *htlc;
             let script = if is_offered_by(owner, direction) {
-                scripts.offered(&htlc.payment_hash)
+                scripts.offered(payment_hash160)
             } else {
-                scripts.received(&htlc.payment_hash, cltv_expiry)
+                scripts.received(payment_hash160, cltv_expiry)
             };
-            let key = (htlc.amount_msat.to_sat_floor(), scripts::script_pubkey(&script));
+            let key = (amount, scripts::script_pubkey(&script));
             let place = Place { cltv_expiry, htlc_id, direction, script };
             places.entry(key).or_default().push(place);
         }

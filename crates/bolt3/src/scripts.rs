@@ -3,12 +3,12 @@
 use alloc::borrow::ToOwned as _;
 use alloc::vec::Vec;
 
-use bitcoin::hashes::{Hash as _, hash160, ripemd160};
+use bitcoin::hashes::{Hash as _, hash160};
 use bitcoin::opcodes::all as op;
 use bitcoin::script::Builder;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{CompressedPublicKey, Script, ScriptBuf};
-use lastword_types::{BlockHeight, CommitmentFormat, PaymentHash, ToSelfDelay};
+use lastword_types::{BlockHeight, CommitmentFormat, PaymentHash, PaymentHash160, ToSelfDelay};
 
 use crate::format::{FormatRules, rules};
 use crate::keys::CommitmentKeys;
@@ -100,7 +100,7 @@ pub fn offered_htlc(
     keys: &CommitmentKeys,
     payment_hash: &PaymentHash,
 ) -> ScriptBuf {
-    HtlcScripts::new(rules(format), keys).offered(payment_hash)
+    HtlcScripts::new(rules(format), keys).offered(payment_hash.hash160())
 }
 
 /// Returns the witness script of an HTLC that the owner of the commitment received.
@@ -116,7 +116,7 @@ pub fn received_htlc(
     payment_hash: &PaymentHash,
     cltv_expiry: BlockHeight,
 ) -> ScriptBuf {
-    HtlcScripts::new(rules(format), keys).received(payment_hash, cltv_expiry)
+    HtlcScripts::new(rules(format), keys).received(payment_hash.hash160(), cltv_expiry)
 }
 
 /// Returns the script pubkey of an output whose script is given as everywhere in this crate: the
@@ -147,7 +147,7 @@ impl HtlcScripts {
         }
     }
 
-    pub(crate) fn offered(&self, payment_hash: &PaymentHash) -> ScriptBuf {
+    pub(crate) fn offered(&self, payment_hash: PaymentHash160) -> ScriptBuf {
         let script = self
             .revocation_or_size()
             .push_opcode(op::OP_NOTIF)
@@ -159,7 +159,7 @@ impl HtlcScripts {
             .push_opcode(op::OP_CHECKMULTISIG)
             .push_opcode(op::OP_ELSE)
             .push_opcode(op::OP_HASH160)
-            .push_slice(hash_of(payment_hash))
+            .push_slice(payment_hash.0)
             .push_opcode(op::OP_EQUALVERIFY)
             .push_opcode(op::OP_CHECKSIG)
             .push_opcode(op::OP_ENDIF);
@@ -168,14 +168,14 @@ impl HtlcScripts {
 
     pub(crate) fn received(
         &self,
-        payment_hash: &PaymentHash,
+        payment_hash: PaymentHash160,
         cltv_expiry: BlockHeight,
     ) -> ScriptBuf {
         let script = self
             .revocation_or_size()
             .push_opcode(op::OP_IF)
             .push_opcode(op::OP_HASH160)
-            .push_slice(hash_of(payment_hash))
+            .push_slice(payment_hash.0)
             .push_opcode(op::OP_EQUALVERIFY)
             .push_opcode(op::OP_PUSHNUM_2)
             .push_opcode(op::OP_SWAP)
@@ -219,11 +219,6 @@ impl HtlcScripts {
         };
         script.push_opcode(op::OP_ENDIF).into_script()
     }
-}
-
-/// The scripts hold a payment hash as its RIPEMD-160.
-fn hash_of(payment_hash: &PaymentHash) -> [u8; 20] {
-    ripemd160::Hash::hash(&payment_hash.0).to_byte_array()
 }
 
 /// A builder that grows to this many bytes without allocating again.

@@ -4,7 +4,7 @@ use bitcoin::hashes::{Hash as _, hash160};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::{EcdsaSighashType, Script, Witness, ecdsa};
-use lastword_types::{PaymentHash, PaymentPreimage};
+use lastword_types::{PaymentHash, PaymentHash160, PaymentPreimage};
 
 /// Builds the witness of a commitment or closing transaction: `0 <sig> <sig> <script>`, the
 /// signatures in the order of the keys.
@@ -152,6 +152,25 @@ pub fn read_htlc_spend(
     script: &Script,
     payment_hash: &PaymentHash,
 ) -> HtlcSpend {
+    read_spend(witness, script, |preimage| preimage.payment_hash() == *payment_hash)
+}
+
+/// Reads the same of an HTLC of which only what its script shows is known.
+///
+/// Source: BOLT 3, "Offered HTLC Outputs" and "Received HTLC Outputs".
+pub fn read_past_htlc_spend(
+    witness: &Witness,
+    script: &Script,
+    payment_hash160: PaymentHash160,
+) -> HtlcSpend {
+    read_spend(witness, script, |preimage| preimage.payment_hash().hash160() == payment_hash160)
+}
+
+fn read_spend(
+    witness: &Witness,
+    script: &Script,
+    opens: impl FnOnce(&PaymentPreimage) -> bool,
+) -> HtlcSpend {
     let Some(form) = HtlcForm::of(script) else { return HtlcSpend::Other };
     let (Some(last), Some(top)) = (witness.last(), witness.second_to_last()) else {
         return HtlcSpend::Other;
@@ -171,7 +190,7 @@ pub fn read_htlc_spend(
         (Stack::TwoSignatures, Stack::OneSignature)
     };
     match <[u8; 32]>::try_from(top).map(PaymentPreimage) {
-        Ok(preimage) if stack == preimage_stack && preimage.payment_hash() == *payment_hash => {
+        Ok(preimage) if stack == preimage_stack && opens(&preimage) => {
             HtlcSpend::Preimage(preimage)
         }
         Err(_) if stack == timeout_stack => HtlcSpend::Timeout,

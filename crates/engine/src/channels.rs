@@ -54,6 +54,8 @@ pub(crate) struct Channels {
     synced: BTreeSet<(BlockHeight, ChannelId)>,
     /// The offered HTLCs of each payment whose outcome is not durably told.
     undelivered: BTreeMap<PaymentId, BTreeSet<HtlcKey>>,
+    /// The same by HTLC: what is delivered may be forgotten at once, and the ledger is then silent.
+    payment_of: BTreeMap<HtlcKey, PaymentId>,
     /// How many undelivered HTLCs each channel holds that holds any.
     untold: BTreeMap<ChannelId, usize>,
     /// The outbound halves of forwards whose inbound half is not durably settled.
@@ -164,8 +166,22 @@ impl Channels {
         }
     }
 
+    /// Returns the payment that an HTLC is or was an undelivered part of.
+    pub(crate) fn payment_of(&self, key: HtlcKey) -> Option<PaymentId> {
+        let known = self.payment_of.get(&key).copied();
+        known.or_else(|| match self.origin(key)? {
+            HtlcOrigin::Payment(origin) => Some(origin.payment_id),
+            HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => None,
+        })
+    }
+
+    /// Says whether an HTLC is or was the undelivered outbound half of a forward.
+    pub(crate) fn is_forward(&self, key: HtlcKey) -> bool {
+        self.forwards.contains(&key) || matches!(self.origin(key), Some(HtlcOrigin::Forward(_)))
+    }
+
     /// Returns the payment or forward that an HTLC of a warm monitor is for.
-    pub(crate) fn origin(&self, key: HtlcKey) -> Option<&HtlcOrigin> {
+    fn origin(&self, key: HtlcKey) -> Option<&HtlcOrigin> {
         let warm = self.get(key.channel_id).ok()?;
         warm.monitor
             .state()
@@ -177,29 +193,32 @@ impl Channels {
     /// Brings the index of undelivered HTLCs up to date with one HTLC.
     pub(crate) fn recount(&mut self, key: HtlcKey) {
         let Ok(warm) = self.get(key.channel_id) else { return };
-        let Some(state) = warm.monitor.state().htlcs.get(&(key.direction, key.htlc_id)) else {
-            return;
-        };
-        let is_delivered = state.delivered.is_some();
-        match &state.htlc.origin {
-            HtlcOrigin::Payment(origin) => {
+        let htlc = warm.monitor.state().htlcs.get(&(key.direction, key.htlc_id));
+        match htlc.filter(|htlc| htlc.delivered.is_none()).map(|htlc| &htlc.htlc.origin) {
+            Some(HtlcOrigin::Payment(origin)) => {
                 let payment_id = origin.payment_id;
-                if is_delivered {
-                    self.forget_undelivered(payment_id, key);
-                } else if self.undelivered.entry(payment_id).or_default().insert(key) {
+                if self.undelivered.entry(payment_id).or_default().insert(key) {
+                    self.payment_of.insert(key, payment_id);
                     self.count_untold(key.channel_id);
                 }
             }
-            HtlcOrigin::Forward(_) => {
-                if is_delivered {
-                    if self.forwards.remove(&key) {
-                        self.uncount_untold(key.channel_id);
-                    }
-                } else if self.forwards.insert(key) {
+            Some(HtlcOrigin::Forward(_)) => {
+                if self.forwards.insert(key) {
                     self.count_untold(key.channel_id);
                 }
             }
-            HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {}
+            Some(HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }) => {}
+            // Delivered, and perhaps forgotten since.
+            None => self.uncount(key),
+        }
+    }
+
+    fn uncount(&mut self, key: HtlcKey) {
+        if self.forwards.remove(&key) {
+            self.uncount_untold(key.channel_id);
+        }
+        if let Some(payment_id) = self.payment_of.remove(&key) {
+            self.forget_undelivered(payment_id, key);
         }
     }
 

@@ -12,7 +12,7 @@ use lastword_monitor::Monitor;
 use lastword_ports::{Frame, Gated, Lsn, Stream};
 use lastword_reload::{Action, Plan, Planned, Reason, Scope, View, plan};
 use lastword_types::{
-    Card, ChainTip, ChannelId, Effect, Event, HtlcOrigin, MonitorRecord, MonitorUpdate, PaymentId,
+    Card, ChainTip, ChannelId, Effect, Event, MonitorRecord, MonitorUpdate, PaymentId,
     PaymentRecord, UpdateId, UpdateStep,
 };
 use lastword_wire as wire;
@@ -393,16 +393,11 @@ impl Driver {
         for (channel_id, effect) in effects {
             match effect {
                 Effect::LedgerChanged(key) => {
-                    self.channels.recount(key);
-                    match self.channels.origin(key) {
-                        Some(HtlcOrigin::Payment(origin)) => {
-                            payments.insert(origin.payment_id);
-                        }
-                        Some(HtlcOrigin::Forward(_)) => {
-                            forwards.insert(key);
-                        }
-                        Some(HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }) | None => {}
+                    payments.extend(self.channels.payment_of(key));
+                    if self.channels.is_forward(key) {
+                        forwards.insert(key);
                     }
+                    self.channels.recount(key);
                 }
                 Effect::ClaimsChanged => {
                     claims.insert(channel_id);

@@ -27,6 +27,7 @@ use crate::funding::{self, Scope};
 use crate::index::Index;
 use crate::machine::Monitor;
 use crate::marks::HtlcRef;
+use crate::revoked;
 
 impl Monitor {
     /// Returns whose the value of the channel is, part by part, at the best block that the monitor was
@@ -304,11 +305,10 @@ impl<'s> Confirmed<'s> {
     fn htlc(&self, purse: &mut Purse, outpoint: OutPoint, output: &CommitmentOutput, key: HtlcRef) {
         let htlc = Some(name(self.state, key));
         let here = Place { outpoint: Some(outpoint), htlc };
-        let Some(state) = self.state.htlcs.get(&key) else {
-            return purse.give(msat(output.amount), BalanceKind::Unknown, here);
-        };
+        // None is known of a forgotten one, which only a revoked commitment can hold.
+        let state = self.state.htlcs.get(&key);
         let Some(spend) = self.state.output_spends.get(&outpoint) else {
-            return purse.give(msat(output.amount), self.unspent(state), here);
+            return purse.give(msat(output.amount), self.unspent(key, state), here);
         };
         match self.second_stage(outpoint, spend) {
             None => {
@@ -349,15 +349,16 @@ impl<'s> Confirmed<'s> {
     }
 
     /// An HTLC output that nobody spent.
-    fn unspent(&self, htlc: &HtlcState) -> BalanceKind {
+    fn unspent(&self, key: HtlcRef, htlc: Option<&HtlcState>) -> BalanceKind {
         let unlocked = self.height.plus(u32::from(self.csv_blocks));
         if self.is_revoked {
-            let peer_from = match htlc.htlc.direction {
-                HtlcDirection::Offered => unlocked,
-                HtlcDirection::Received => unlocked.max(htlc.htlc.cltv_expiry.plus(1)),
+            let peer_from = match (key.0, revoked::expiry(self.state, key)) {
+                (HtlcDirection::Received, Some(expiry)) => unlocked.max(expiry.plus(1)),
+                (HtlcDirection::Offered, _) | (HtlcDirection::Received, None) => unlocked,
             };
             return BalanceKind::Contended { peer_from };
         }
+        let Some(htlc) = htlc else { return BalanceKind::Unknown };
         let kind = unspent(self.state, htlc, unlocked, self.next);
         let is_for_us =
             matches!(kind, BalanceKind::ByTimeout { .. } | BalanceKind::ByPreimage { .. });
@@ -369,7 +370,7 @@ impl<'s> Confirmed<'s> {
     }
 
     /// An HTLC output that was spent by no HTLC transaction.
-    fn spent(&self, htlc: &HtlcState, spend: &OutputSpend) -> BalanceKind {
+    fn spent(&self, htlc: Option<&HtlcState>, spend: &OutputSpend) -> BalanceKind {
         match taken_by(&spend.kind) {
             Side::Local => awaiting(spend.block.height, 0, self.next),
             Side::Remote => self.to_peer(htlc),
@@ -397,7 +398,8 @@ impl<'s> Confirmed<'s> {
     }
 
     /// An HTLC that the peer has taken.
-    fn to_peer(&self, htlc: &HtlcState) -> BalanceKind {
+    fn to_peer(&self, htlc: Option<&HtlcState>) -> BalanceKind {
+        let Some(htlc) = htlc else { return BalanceKind::Lost };
         let is_due = match htlc.htlc.direction {
             // What failed for good is ours: what was forwarded was failed back.
             HtlcDirection::Offered => htlc.fulfilled.is_some(),

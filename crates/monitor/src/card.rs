@@ -23,6 +23,8 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
         has_claims: claims::any(state, index),
         synced_to: state.best,
         covers: 0,
+        pruned_behind: state.pruned_behind,
+        is_archived: state.is_archived,
     }
 }
 

@@ -5,8 +5,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use bitcoin::OutPoint;
 use lastword_bolt3::SecretStore;
 use lastword_types::{
-    BlockHeight, HtlcDirection, HtlcId, HtlcOrigin, HtlcState, MonitorState, OutputSpend,
-    OutputSpendKind, PaymentId, Side,
+    BlockHeight, FulfilledHow, HtlcDirection, HtlcId, HtlcOrigin, HtlcState, MonitorState,
+    OutputSpend, OutputSpendKind, PaymentHash, PaymentId, PaymentPreimage, Side, Tombstone,
 };
 
 use crate::closing::Closing;
@@ -32,7 +32,7 @@ impl Held {
     }
 }
 
-/// Everything derived. Settled HTLCs are in none of its sets but the two that the ledger reads.
+/// Everything derived. Settled HTLCs are in none of its sets but those that the ledger reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
     /// What our newest commitment holds.
@@ -52,8 +52,14 @@ pub(crate) struct Index {
     pub(crate) undelivered: BTreeSet<HtlcId>,
     /// The parts of payments.
     pub(crate) by_payment: BTreeMap<PaymentId, BTreeSet<HtlcId>>,
+    /// The forgotten parts of payments.
+    pub(crate) buried: BTreeMap<PaymentId, BTreeSet<HtlcId>>,
+    /// How many received HTLCs have each payment hash.
+    received: BTreeMap<PaymentHash, usize>,
     /// HTLCs whose preimage came after their final failure.
     pub(crate) violated: BTreeSet<HtlcRef>,
+    /// Forgotten HTLCs that had failed and of which the chain shows the preimage.
+    pub(crate) violated_past: BTreeSet<HtlcRef>,
     /// The commitment transaction that spends the funding output, built again.
     pub(crate) closing: Option<Closing>,
     /// Outputs of HTLC transactions that we may take.
@@ -74,7 +80,10 @@ impl Index {
             deadlines: BTreeSet::new(),
             undelivered: BTreeSet::new(),
             by_payment: BTreeMap::new(),
+            buried: BTreeMap::new(),
+            received: BTreeMap::new(),
             violated: BTreeSet::new(),
+            violated_past: BTreeSet::new(),
             closing: None,
             second_stages: BTreeSet::new(),
             secrets: SecretStore::from_slots(&state.remote_secrets)?,
@@ -88,6 +97,9 @@ impl Index {
         for (key, htlc) in &state.htlcs {
             index.judge(state, *key, htlc);
         }
+        for (htlc_id, tombstone) in &state.tombstones {
+            index.bury(*htlc_id, tombstone);
+        }
         index.reread_spends(state);
         Ok(index)
     }
@@ -98,7 +110,10 @@ impl Index {
             HtlcDirection::Offered if htlc.delivered.is_none() => {
                 self.undelivered.insert(id);
             }
-            HtlcDirection::Offered | HtlcDirection::Received => {}
+            HtlcDirection::Offered => {}
+            HtlcDirection::Received => {
+                *self.received.entry(htlc.htlc.payment_hash).or_default() += 1;
+            }
         }
         match &htlc.htlc.origin {
             HtlcOrigin::Payment(origin) => {
@@ -106,6 +121,41 @@ impl Index {
             }
             HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {}
         }
+    }
+
+    /// Takes a forgotten HTLC out of every set; says whether it was the last received one of its
+    /// payment hash.
+    pub(crate) fn leave(&mut self, key @ (direction, id): HtlcRef, htlc: &HtlcState) -> bool {
+        self.open.remove(&key);
+        self.standing.remove(&key);
+        self.leaving.remove(&key);
+        self.violated.remove(&key);
+        self.deadlines.remove(&(deadline::of(&htlc.htlc), key));
+        if let HtlcOrigin::Payment(origin) = &htlc.htlc.origin {
+            take_out(&mut self.by_payment, origin.payment_id, id);
+        }
+        match direction {
+            HtlcDirection::Offered => {
+                self.undelivered.remove(&id);
+                false
+            }
+            HtlcDirection::Received => {
+                let count = self.received.get_mut(&htlc.htlc.payment_hash);
+                let left = count.map_or(0, |count| {
+                    *count -= 1;
+                    *count
+                });
+                if left == 0 {
+                    self.received.remove(&htlc.htlc.payment_hash);
+                }
+                left == 0
+            }
+        }
+    }
+
+    /// Takes in a tombstone.
+    pub(crate) fn bury(&mut self, htlc_id: HtlcId, tombstone: &Tombstone) {
+        self.buried.entry(tombstone.payment_id).or_default().insert(htlc_id);
     }
 
     /// Adds an HTLC to what the newest commitments hold.
@@ -152,6 +202,9 @@ impl Index {
         let is_revoked = self.closing.as_ref().is_some_and(|closing| closing.revoked().is_some());
         let spends = state.output_spends.values();
         self.second_stages = spends.filter_map(|spend| second_stage(spend, is_revoked)).collect();
+        let shown = state.output_spends.values().filter_map(shown);
+        let shown = shown.map(|(key, ..)| key);
+        self.violated_past = shown.filter(|key| has_failed(state, *key)).collect();
     }
 }
 
@@ -165,6 +218,38 @@ pub(crate) fn second_stage(spend: &OutputSpend, is_revoked: bool) -> Option<OutP
         OutputSpendKind::HtlcOther { .. }
         | OutputSpendKind::Swept { .. }
         | OutputSpendKind::HtlcPenalty { .. } => None,
+    }
+}
+
+/// Returns whose preimage a spend showed, and where.
+pub(crate) fn shown(spend: &OutputSpend) -> Option<(HtlcRef, PaymentPreimage, FulfilledHow)> {
+    match spend.kind {
+        OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. }
+        | OutputSpendKind::PeerHtlcTransaction {
+            direction,
+            htlc_id,
+            preimage: Some(preimage),
+            ..
+        } => Some(((direction, htlc_id), preimage, FulfilledHow::Chain { txid: spend.txid })),
+        OutputSpendKind::PeerHtlcTransaction { preimage: None, .. }
+        | OutputSpendKind::HtlcTimeout { .. }
+        | OutputSpendKind::HtlcOther { .. }
+        | OutputSpendKind::Swept { .. }
+        | OutputSpendKind::HtlcPenalty { .. } => None,
+    }
+}
+
+/// Says whether an HTLC is forgotten and had failed.
+fn has_failed(state: &MonitorState, key: HtlcRef) -> bool {
+    state.past.get(&key).is_some_and(|past| past.is_failed)
+}
+
+fn take_out(of: &mut BTreeMap<PaymentId, BTreeSet<HtlcId>>, payment_id: PaymentId, id: HtlcId) {
+    if let Some(ids) = of.get_mut(&payment_id) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            of.remove(&payment_id);
+        }
     }
 }
 

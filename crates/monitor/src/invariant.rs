@@ -4,14 +4,14 @@ use alloc::collections::BTreeSet;
 
 use lastword_bolt3::SecretStore;
 use lastword_types::{
-    Close, Funding, HtlcDirection, HtlcState, MAX_FUNDINGS, MonitorState, RemovalReason, Side,
-    Spell, UnsignedCommitment,
+    Close, Funding, HtlcDirection, HtlcState, MAX_FUNDINGS, MonitorState, PastHtlc, RemovalReason,
+    Side, Spell, UnsignedCommitment,
 };
 
 use crate::error::MonitorError;
 use crate::index::Index;
 use crate::marks::{HtlcRef, spell};
-use crate::{deadline, funding, update, verdict};
+use crate::{deadline, forget, funding, update, verdict};
 
 /// Refuses a state that contradicts itself.
 pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
@@ -24,7 +24,19 @@ pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
     let is_opened =
         |(hash, preimage): (&_, &lastword_types::PaymentPreimage)| preimage.payment_hash() == *hash;
     ensure(state.preimages.iter().all(is_opened), "a preimage is kept under another hash")?;
+    check_forgotten(state)?;
     check_spends(state)
+}
+
+/// What is left of forgotten HTLCs is of HTLCs that were, and of none that is.
+fn check_forgotten(state: &MonitorState) -> Result<(), MonitorError> {
+    let is_gone = |key: &HtlcRef| forget::is_spent_id(state, *key);
+    let newest = state.remote.number;
+    let is_over = |past: &PastHtlc| past.from < past.until && past.until <= newest;
+    ensure(state.past.keys().all(is_gone), "an HTLC is forgotten and is not")?;
+    ensure(state.past.values().all(is_over), "a forgotten HTLC stands where no commitment was")?;
+    let mut buried = state.tombstones.keys().map(|htlc_id| (HtlcDirection::Offered, *htlc_id));
+    ensure(buried.all(|key| is_gone(&key)), "a tombstone stands on a living HTLC")
 }
 
 /// Refuses derived facts that do not follow from the state.

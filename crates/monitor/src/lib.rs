@@ -10,6 +10,7 @@ mod claims;
 mod closing;
 mod deadline;
 mod error;
+mod forget;
 mod funding;
 mod index;
 mod invariant;

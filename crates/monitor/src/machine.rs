@@ -5,9 +5,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use lastword_types::{
-    Alarm, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, FulfilledHow, Htlc,
+    Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Htlc,
     HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MonitorRecord, MonitorState,
-    MonitorUpdate, NewChannel, OutputSpendKind, Side, Told, UpdateId, Verdict,
+    MonitorUpdate, NewChannel, Side, Told, UpdateId, Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -20,7 +20,7 @@ use crate::marks::{HtlcRef, Marks};
 use crate::release;
 use crate::revoked;
 use crate::update::{self, UpdateDraft};
-use crate::{card, claims, deadline, verdict};
+use crate::{card, claims, deadline, forget, verdict};
 
 /// The monitor of one channel: what the channel, the chain and the consumer told it, and what
 /// follows from that.
@@ -106,6 +106,11 @@ impl Monitor {
             output_spends: BTreeMap::new(),
             fundings: Vec::new(),
             funding_confirmed: None,
+            past: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            pruned_behind: BookEpoch::ZERO,
+            is_archived: false,
         })
     }
 
@@ -200,7 +205,8 @@ impl Monitor {
 
     /// Returns what a person should hear of, as long as it stands.
     pub fn alarms(&self) -> Vec<Alarm> {
-        let violated = self.index.violated.iter().map(|key| self.late_alarm(*key));
+        let violated = self.index.violated.iter().chain(&self.index.violated_past);
+        let violated = violated.map(|key| self.late_alarm(*key));
         let waits = self.state.fail_channel && self.state.funding_spend.is_none();
         let overdue = waits.then(|| self.overdue_alarms(|_| true)).into_iter().flatten();
         let channel = self.closing_alarm().into_iter().chain(self.loss_alarm());
@@ -215,7 +221,8 @@ impl Monitor {
 
     /// Returns the HTLCs that stand in a commitment, by direction and id.
     ///
-    /// For a commitment that was revoked this walks the whole history.
+    /// For a commitment that was revoked this walks the whole ledger, and says nothing of HTLCs that
+    /// are forgotten.
     pub fn htlcs_in(&self, owner: Side, number: CommitmentNumber) -> Vec<&Htlc> {
         closing::htlcs_in(&self.state, &self.index.standing, owner, number)
     }
@@ -342,17 +349,19 @@ impl Monitor {
             htlc.delivered = Some(told);
         }
         self.index.undelivered.remove(&htlc_id);
+        self.forget_where_due([key]);
         Vec::from([Effect::LedgerChanged(self.key(key)), Effect::CardChanged])
     }
 
     fn commit_block(&mut self, draft: BlockDraft) -> Vec<Effect> {
-        let shown: Vec<_> = draft.spends.values().filter_map(shown).collect();
+        let shown: Vec<_> = draft.spends.values().filter_map(index::shown).collect();
         let keys = shown.iter().map(|(key, ..)| key);
         let before = self.verdicts(self.index.open.iter().chain(keys));
         let BlockDraft { block, splices, funding, spends, .. } = draft;
         let has_closed = funding.is_some();
         let has_facts = has_closed || !spends.is_empty() || !splices.is_empty();
         let had_loss = self.state.data_loss;
+        let violated_before = self.index.violated_past.clone();
 
         for txid in splices {
             funding::confirm(&mut self.state, txid, block);
@@ -380,6 +389,8 @@ impl Monitor {
         let is_decided = !overdue.is_empty();
         let mut effects = self.settle(before);
         effects.extend(overdue);
+        let violated = self.index.violated_past.difference(&violated_before);
+        effects.extend(violated.map(|key| Effect::Alarm(self.late_alarm(*key))));
         if has_closed {
             effects.extend(self.closing_alarm().map(Effect::Alarm));
         }
@@ -403,6 +414,9 @@ impl Monitor {
         self.index.reread_spends(&self.state);
         let mut effects = self.settle(before);
         if had_closed {
+            // What was settled while the funding was spent stayed; if it is open again, it goes.
+            let keys: Vec<_> = self.state.htlcs.keys().copied().collect();
+            self.forget_where_due(keys);
             effects.push(Effect::ClaimsChanged);
         }
         effects.push(Effect::CardChanged);
@@ -428,6 +442,7 @@ impl Monitor {
                 self.index.place(&self.state, key, htlc);
                 self.index.judge(&self.state, key, htlc);
             }
+            self.forget_where_due([key]);
             let name = self.key(key);
             if verdict != before || is_violated != was_violated {
                 effects.push(Effect::LedgerChanged(name));
@@ -437,6 +452,16 @@ impl Monitor {
             }
         }
         effects
+    }
+
+    /// Forgets those of some HTLCs of which nothing more can come (rule R10).
+    fn forget_where_due(&mut self, keys: impl IntoIterator<Item = HtlcRef>) {
+        for key in keys {
+            let htlc = self.state.htlcs.get(&key);
+            if htlc.is_some_and(|htlc| forget::may_forget(&self.state, &self.index, key, htlc)) {
+                forget::forget(&mut self.state, &mut self.index, key);
+            }
+        }
     }
 
     /// Fails the channel if it is open and an HTLC stands in it too long, and says which.
@@ -504,25 +529,5 @@ impl Monitor {
 
     fn key(&self, (direction, htlc_id): HtlcRef) -> HtlcKey {
         HtlcKey { channel_id: self.state.parameters.channel_id, direction, htlc_id }
-    }
-}
-
-/// Returns whose preimage a spend showed, and where.
-fn shown(
-    spend: &lastword_types::OutputSpend,
-) -> Option<(HtlcRef, lastword_types::PaymentPreimage, FulfilledHow)> {
-    match spend.kind {
-        OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. }
-        | OutputSpendKind::PeerHtlcTransaction {
-            direction,
-            htlc_id,
-            preimage: Some(preimage),
-            ..
-        } => Some(((direction, htlc_id), preimage, FulfilledHow::Chain { txid: spend.txid })),
-        OutputSpendKind::PeerHtlcTransaction { preimage: None, .. }
-        | OutputSpendKind::HtlcTimeout { .. }
-        | OutputSpendKind::HtlcOther { .. }
-        | OutputSpendKind::Swept { .. }
-        | OutputSpendKind::HtlcPenalty { .. } => None,
     }
 }

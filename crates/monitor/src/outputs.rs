@@ -1,7 +1,9 @@
 //! What the spend of an output means: HTLC outputs, main outputs, HTLC transactions.
 
 use bitcoin::{Amount, OutPoint, TxIn, Witness};
-use lastword_bolt3::{CommitmentOutput, HtlcSpend, OutputKind, read_htlc_spend};
+use lastword_bolt3::{
+    CommitmentOutput, HtlcSpend, OutputKind, read_htlc_spend, read_past_htlc_spend,
+};
 use lastword_types::{HtlcDirection, MonitorState, OutputSpendKind, PaymentPreimage, Side};
 
 use crate::block::Input;
@@ -78,12 +80,19 @@ impl Spend<'_> {
     /// Reads the witness; the outpoint has said which HTLC it is.
     fn classify(&self, state: &MonitorState) -> OutputSpendKind {
         let (direction, htlc_id) = self.htlc;
-        let (Some(input), Some(htlc)) =
-            (self.input.transaction.input.get(self.input.index), state.htlcs.get(&self.htlc))
-        else {
-            return OutputSpendKind::HtlcOther { direction, htlc_id };
+        let other = OutputSpendKind::HtlcOther { direction, htlc_id };
+        let Some(input) = self.input.transaction.input.get(self.input.index) else {
+            return other;
         };
-        match read_htlc_spend(&input.witness, &self.output.script, &htlc.htlc.payment_hash) {
+        let script = &self.output.script;
+        let spend = if let Some(htlc) = state.htlcs.get(&self.htlc) {
+            read_htlc_spend(&input.witness, script, &htlc.htlc.payment_hash)
+        } else if let Some(past) = state.past.get(&self.htlc) {
+            read_past_htlc_spend(&input.witness, script, past.payment_hash160)
+        } else {
+            return other;
+        };
+        match spend {
             HtlcSpend::Preimage(preimage) => {
                 self.by(Some(preimage), self.htlc_transaction(input, HtlcDirection::Received))
             }
@@ -93,9 +102,7 @@ impl Spend<'_> {
             HtlcSpend::Revocation if self.closing.revoked().is_some() => {
                 OutputSpendKind::HtlcPenalty { direction, htlc_id }
             }
-            HtlcSpend::Revocation | HtlcSpend::Other => {
-                OutputSpendKind::HtlcOther { direction, htlc_id }
-            }
+            HtlcSpend::Revocation | HtlcSpend::Other => other,
         }
     }
 

@@ -6,6 +6,7 @@ use lastword_types::{
 
 use crate::closing::Closing;
 use crate::error::MonitorError;
+use crate::forget;
 use crate::verdict;
 
 /// Says whether a release may be committed, and whether it says anything new.
@@ -21,7 +22,8 @@ pub(crate) fn check(
     }
     let key = (HtlcDirection::Offered, htlc_id);
     let Some(htlc) = state.htlcs.get(&key) else {
-        return Err(MonitorError::UnknownHtlc { direction: HtlcDirection::Offered, htlc_id });
+        check_forgotten(state, htlc_id, release.told)?;
+        return Ok(None);
     };
     if !is_about(&htlc.htlc.origin, &release.told) {
         return Err(MonitorError::WrongTold { htlc_id });
@@ -35,6 +37,22 @@ pub(crate) fn check(
         return Err(MonitorError::NotFinal { htlc_id });
     }
     Ok(Some((htlc_id, release.told)))
+}
+
+/// What is forgotten was told of; as far as a tombstone remembers it, it was this.
+fn check_forgotten(state: &MonitorState, htlc_id: HtlcId, told: Told) -> Result<(), MonitorError> {
+    let direction = HtlcDirection::Offered;
+    if !forget::is_spent_id(state, (direction, htlc_id)) {
+        return Err(MonitorError::UnknownHtlc { direction, htlc_id });
+    }
+    let Some(tombstone) = state.tombstones.get(&htlc_id) else { return Ok(()) };
+    match told {
+        Told::Payment { generation, outcome } if generation == tombstone.generation => {
+            let is_same = outcome == tombstone.outcome;
+            if is_same { Ok(()) } else { Err(MonitorError::ToldOtherwise { htlc_id }) }
+        }
+        Told::Payment { .. } | Told::Forward => Err(MonitorError::WrongTold { htlc_id }),
+    }
 }
 
 /// Says whether what was told is about this HTLC, and not about another incarnation of its payment.

@@ -3,14 +3,14 @@
 //! Nothing is stored of a commitment once it is revoked. Its secret comes from the store of secrets,
 //! its HTLCs are those whose spell holds its number, its outputs are found by the scripts that these
 //! give, and its balances are what the outputs are worth. One walk over the HTLCs that ever were,
-//! once for each closing.
+//! forgotten ones too, once for each closing.
 
 use alloc::vec::Vec;
 
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction};
 use lastword_bolt3::{
-    CommitmentOutput, OutputKind, ReadCommitment, SecretStore, commitment_number, point_of,
-    read_commitment, read_static_outputs,
+    CommitmentOutput, HtlcFacts, OutputKind, ReadCommitment, SecretStore, commitment_number,
+    point_of, read_commitment, read_static_outputs,
 };
 use lastword_types::{
     BlockHeight, ClaimRequest, Close, CommitmentNumber, Htlc, HtlcDirection, MonitorState,
@@ -22,7 +22,7 @@ use crate::closing::{Body, Closing, Name};
 use crate::error::MonitorError;
 use crate::funding::{self, Scope};
 use crate::index::Index;
-use crate::marks::spell;
+use crate::marks::{HtlcRef, spell};
 
 /// What is known of a commitment that the peer had revoked.
 #[derive(Debug, Clone)]
@@ -102,7 +102,8 @@ pub(crate) fn closing(
         .get(number.secret_index())
         .ok_or(MonitorError::State("the commitment that closed the channel is not revoked"))?;
     let point = point_of(&secret)?;
-    let htlcs = htlcs_in(scope.state, Side::Remote, number);
+    let live = htlcs_in(scope.state, Side::Remote, number).into_iter().map(HtlcFacts::from);
+    let htlcs: Vec<HtlcFacts> = live.chain(past_in(scope.state, number)).collect();
     let read = read_commitment(&parameters, Side::Remote, &point, &htlcs, transaction)?;
     let delayed_pubkey = read.delayed_script.to_p2wsh();
     let body = Body::Revoked(Revoked { secret, read, delayed_pubkey });
@@ -136,12 +137,31 @@ fn name(number: CommitmentNumber, transaction: &Transaction) -> Name {
     Name { owner: Side::Remote, number, txid: transaction.compute_txid() }
 }
 
-/// Returns the HTLCs that stood in a commitment, whether the state still holds it or not.
+/// Returns the HTLCs of the ledger that stood in a commitment, whether the state still holds that or
+/// not.
 pub(crate) fn htlcs_in(state: &MonitorState, owner: Side, number: CommitmentNumber) -> Vec<&Htlc> {
     let all = state.htlcs.values();
     all.filter(|htlc| spell(htlc, owner).is_some_and(|spell| spell.holds(number)))
         .map(|htlc| &htlc.htlc)
         .collect()
+}
+
+/// Returns what is left of the forgotten HTLCs that stood in a commitment of the peer.
+fn past_in(state: &MonitorState, number: CommitmentNumber) -> impl Iterator<Item = HtlcFacts> {
+    let past = state.past.iter().filter(move |(_, past)| past.stood_in(number));
+    past.map(|((direction, htlc_id), past)| HtlcFacts {
+        direction: *direction,
+        htlc_id: *htlc_id,
+        payment_hash160: past.payment_hash160,
+        amount: past.amount,
+        cltv_expiry: past.cltv_expiry,
+    })
+}
+
+/// Returns the expiry of an HTLC, whether it is forgotten or not.
+pub(crate) fn expiry(state: &MonitorState, key: HtlcRef) -> Option<BlockHeight> {
+    let live = state.htlcs.get(&key).map(|htlc| htlc.htlc.cltv_expiry);
+    live.or_else(|| state.past.get(&key).map(|past| past.cltv_expiry))
 }
 
 /// Says how an output of a revoked commitment should be claimed, if it is for us to claim.
@@ -164,7 +184,7 @@ pub(crate) fn how(
         OutputKind::Htlc { direction, htlc_id, .. } => {
             let deadline = match direction {
                 HtlcDirection::Offered => confirmed.plus(1),
-                HtlcDirection::Received => state.htlcs.get(&(direction, htlc_id))?.htlc.cltv_expiry,
+                HtlcDirection::Received => expiry(state, (direction, htlc_id))?,
             };
             Some(How::Penalty { deadline })
         }

@@ -13,6 +13,7 @@ use lastword_types::{
 };
 
 use crate::error::MonitorError;
+use crate::forget;
 use crate::index::{Held, Index};
 use crate::levels::Levels;
 use crate::marks::{HtlcRef, Marks};
@@ -279,7 +280,8 @@ impl<'r> UpdateDraft<'r> {
         let present = MonitorError::HtlcPresent { direction, htlc_id };
         let (amount, mut marks) = match added {
             HtlcAdded::New(htlc) => {
-                if state.htlcs.contains_key(&key) || self.marks.contains_key(&key) {
+                let was_there = forget::is_spent_id(state, key);
+                if was_there || state.htlcs.contains_key(&key) || self.marks.contains_key(&key) {
                     return Err(present);
                 }
                 check_new(htlc)?;

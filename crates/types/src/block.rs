@@ -30,6 +30,13 @@ pub const FULFIL_DEADLINE_BLOCKS: u32 = 18;
 /// Source: rust-lightning's `LATENCY_GRACE_PERIOD_BLOCKS`, in its second use.
 pub const EARLY_FAIL_BACK_BLOCKS: u32 = 3;
 
+/// Blocks that every spend of a closed channel needs to be buried under, itself included, before the
+/// channel is archived: a spend at height `h` is deep enough when the tip is at least
+/// `h + ARCHIVE_DEPTH - 1`.
+///
+/// Source: a day of blocks; BOLT 5 calls 100 irrevocable.
+pub const ARCHIVE_DEPTH: u32 = 144;
+
 /// The height of a block; the genesis block has 0.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -41,6 +48,12 @@ impl BlockHeight {
     #[must_use]
     pub fn final_at(self) -> Self {
         Self(self.0.saturating_add(ANTI_REORG_DELAY - 1))
+    }
+
+    /// Returns the height of the tip at which a channel whose last spend is here may be archived.
+    #[must_use]
+    pub fn archived_at(self) -> Self {
+        Self(self.0.saturating_add(ARCHIVE_DEPTH - 1))
     }
 
     /// Returns the height `blocks` later, or the last height there is.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::hashes::{Hash as _, ripemd160, sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::AmountMsat;
@@ -24,9 +24,30 @@ impl fmt::Debug for PaymentHash {
     }
 }
 
+impl PaymentHash {
+    /// Returns what the scripts of commitment transactions hold of it.
+    pub fn hash160(&self) -> PaymentHash160 {
+        PaymentHash160(ripemd160::Hash::hash(&self.0).to_byte_array())
+    }
+}
+
 impl fmt::Display for PaymentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)
+    }
+}
+
+/// The RIPEMD-160 of a payment hash: all that a commitment transaction shows of it.
+///
+/// Source: BOLT 3, "Offered HTLC Outputs".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PaymentHash160(pub [u8; 20]);
+
+impl fmt::Debug for PaymentHash160 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PaymentHash160(")?;
+        write_hex(f, &self.0)?;
+        f.write_str(")")
     }
 }
 

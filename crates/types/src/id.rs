@@ -91,6 +91,24 @@ counter! {
     UpdateId, u64
 }
 
+counter! {
+    /// Counts how often the payment book let the monitors drop tombstones: what is dropped behind an
+    /// epoch, every book of at least that epoch knows (rule R10).
+    ///
+    /// Source: `docs/INVARIANTS.md`, R10.
+    BookEpoch, u64
+}
+
+impl BookEpoch {
+    /// Before the first.
+    pub const ZERO: Self = Self(0);
+
+    /// Returns the epoch after this one, or `None` at the end of the numbers.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+}
+
 impl UpdateId {
     /// Before the first update.
     pub const ZERO: Self = Self(0);

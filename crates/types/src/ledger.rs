@@ -17,13 +17,13 @@
 //!
 //! The way back from `Failing` to `Live` is a reorg that removes what the failure rests on.
 
-use bitcoin::Txid;
+use bitcoin::{Amount, Txid};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::AmountMsat;
 use crate::block::BlockHeight;
-use crate::htlc::{Htlc, HtlcKey, PaymentPreimage};
-use crate::id::{CommitmentNumber, Generation};
+use crate::htlc::{Htlc, HtlcKey, PaymentHash160, PaymentPreimage};
+use crate::id::{CommitmentNumber, Generation, PaymentId};
 
 /// The commitments of one side in which an HTLC stands: from a number on, until before another.
 ///
@@ -191,4 +191,54 @@ pub struct LedgerEntry<'a> {
     pub verdict: Verdict,
     /// What the consumer durably knows, once it does.
     pub delivered: Option<Told>,
+}
+
+/// What is left in the ledger of a part of a payment that is forgotten: that it is over, and what
+/// the user was told (rules R6 and R10).
+///
+/// # Shape
+///
+/// At most 100 bytes when encoded, with the HTLC's id that it is kept under.
+///
+/// Source: `docs/INVARIANTS.md`, R10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// The caller's key.
+    pub payment_id: PaymentId,
+    /// The incarnation of that key.
+    pub generation: Generation,
+    /// What the user was told.
+    pub outcome: Outcome,
+}
+
+/// What is left of a forgotten HTLC for as long as the peer may broadcast a revoked commitment that
+/// held it: all that is needed to find its output and to take it.
+///
+/// # Shape
+///
+/// None is kept of an HTLC that never stood in a commitment of the peer, or never can have had an
+/// output there because it is below the peer's dust limit.
+///
+/// Source: BOLT 3, "Commitment Transaction Outputs"; BOLT 5, "Revoked Transaction Close Handling".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastHtlc {
+    /// All that the script of its output says of its payment hash.
+    pub payment_hash160: PaymentHash160,
+    /// What its output was worth.
+    pub amount: Amount,
+    /// The height from which its offerer may take it back.
+    pub cltv_expiry: BlockHeight,
+    /// The first commitment of the peer that held it.
+    pub from: CommitmentNumber,
+    /// The first later commitment of the peer that did not.
+    pub until: CommitmentNumber,
+    /// Whether it had failed: a preimage that is shown for it afterwards is then alarming.
+    pub is_failed: bool,
+}
+
+impl PastHtlc {
+    /// Says whether the peer's commitment of this number held the HTLC.
+    pub fn stood_in(&self, number: CommitmentNumber) -> bool {
+        self.from <= number && number < self.until
+    }
 }

@@ -19,8 +19,8 @@ pub mod update;
 pub use amount::{AmountMsat, FeeRatePerKw};
 pub use balance::{Balance, BalanceKind, BalanceTotals, BalanceView, Balances};
 pub use block::{
-    ANTI_REORG_DELAY, BlockHeight, BlockRef, EARLY_FAIL_BACK_BLOCKS, FULFIL_DEADLINE_BLOCKS,
-    OFFERED_GRACE_BLOCKS,
+    ANTI_REORG_DELAY, ARCHIVE_DEPTH, BlockHeight, BlockRef, EARLY_FAIL_BACK_BLOCKS,
+    FULFIL_DEADLINE_BLOCKS, OFFERED_GRACE_BLOCKS,
 };
 pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
 pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
@@ -28,15 +28,16 @@ pub use funding::{
     Funding, FundingKind, LocalCommitmentOn, MAX_FUNDINGS, NewFunding, RemoteCommitmentOn,
 };
 pub use htlc::{
-    ForwardOrigin, Htlc, HtlcDirection, HtlcKey, HtlcOrigin, Metadata, PaymentHash, PaymentOrigin,
-    PaymentPreimage,
+    ForwardOrigin, Htlc, HtlcDirection, HtlcKey, HtlcOrigin, Metadata, PaymentHash, PaymentHash160,
+    PaymentOrigin, PaymentPreimage,
 };
 pub use id::{
-    ChannelId, CommitmentNumber, Generation, HtlcId, PartIndex, PaymentId, SecretIndex, UpdateId,
+    BookEpoch, ChannelId, CommitmentNumber, Generation, HtlcId, PartIndex, PaymentId, SecretIndex,
+    UpdateId,
 };
 pub use ledger::{
-    FailingUntil, FulfilledHow, HtlcFailure, LedgerEntry, Outcome, OutcomeKind, Spell, Told,
-    Verdict,
+    FailingUntil, FulfilledHow, HtlcFailure, LedgerEntry, Outcome, OutcomeKind, PastHtlc, Spell,
+    Told, Tombstone, Verdict,
 };
 pub use payment::{
     BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, PaymentRecord,

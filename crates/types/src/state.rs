@@ -13,8 +13,8 @@ use crate::block::{BlockHeight, BlockRef};
 use crate::channel::{ChannelParameters, Side};
 use crate::funding::Funding;
 use crate::htlc::{Htlc, HtlcDirection, PaymentHash, PaymentPreimage};
-use crate::id::{ChannelId, CommitmentNumber, HtlcId, SecretIndex, UpdateId};
-use crate::ledger::{FulfilledHow, HtlcFailure, Spell, Told};
+use crate::id::{BookEpoch, ChannelId, CommitmentNumber, HtlcId, SecretIndex, UpdateId};
+use crate::ledger::{FulfilledHow, HtlcFailure, PastHtlc, Spell, Told, Tombstone};
 use crate::update::{PerCommitmentSecret, RemovalReason};
 
 /// Everything that one monitor remembers.
@@ -69,6 +69,17 @@ pub struct MonitorState {
     /// Where the funding transaction of the parameters was seen to spend the one before it, until
     /// that is final.
     pub funding_confirmed: Option<BlockRef>,
+    /// What a penalty needs of HTLCs that are forgotten.
+    pub past: BTreeMap<(HtlcDirection, HtlcId), PastHtlc>,
+    /// What is left of parts of payments that are forgotten.
+    pub tombstones: BTreeMap<HtlcId, Tombstone>,
+    /// The highest id of each direction that is forgotten: an id up to it is not given again
+    /// (BOLT 2, `update_add_htlc`).
+    pub forgotten: BTreeMap<HtlcDirection, HtlcId>,
+    /// Tombstones were dropped that every book of at least this epoch can do without.
+    pub pruned_behind: BookEpoch,
+    /// Whether the channel is archived: nothing changes it any more.
+    pub is_archived: bool,
 }
 
 /// Our commitment, signed by the peer.
@@ -239,6 +250,7 @@ pub enum OutputSpendKind {
 ///
 /// Written in the batch of the record that changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, with its own TLV")]
 pub struct Card {
     /// The channel.
     pub channel_id: ChannelId,
@@ -259,6 +271,10 @@ pub struct Card {
     /// The position in the log of the last record that this card reflects: a card with a later
     /// record behind it is stale. A monitor says 0; its driver fills it in.
     pub covers: u64,
+    /// Tombstones were dropped that every book of at least this epoch can do without.
+    pub pruned_behind: BookEpoch,
+    /// Whether the channel is archived: it is read on demand and nothing changes it any more.
+    pub is_archived: bool,
 }
 
 /// The best chain as far as this node has followed it.

@@ -21,7 +21,7 @@ use crate::theft::{FORMATS, Foreign, may_aggregate};
 #[derive(Debug, Clone)]
 enum Life {
     Add { offerer: usize, hash: u8, sat: u64 },
-    Remove { which: usize, fulfil: bool },
+    Remove { which: usize, fulfil: bool, tell: bool },
     Idle { states: u8 },
 }
 
@@ -44,7 +44,8 @@ fn life() -> impl Strategy<Value = Vec<Life>> {
     let one = prop_oneof![
         4 => (0usize..2, 0u8..2, sat)
             .prop_map(|(offerer, hash, sat)| Life::Add { offerer, hash, sat }),
-        3 => (0usize..8, any::<bool>()).prop_map(|(which, fulfil)| Life::Remove { which, fulfil }),
+        3 => (0usize..8, any::<bool>(), any::<bool>())
+            .prop_map(|(which, fulfil, tell)| Life::Remove { which, fulfil, tell }),
         1 => (1u8..5).prop_map(|states| Life::Idle { states }),
     ];
     prop::collection::vec(one, 1..14)
@@ -82,10 +83,13 @@ impl Breach {
                 Life::Add { offerer, hash, sat } => {
                     standing.push(channel.add(offerer, offer(hash, sat)));
                 }
-                Life::Remove { which, fulfil } if !standing.is_empty() => {
+                Life::Remove { which, fulfil, tell } if !standing.is_empty() => {
                     let name = standing.swap_remove(which % standing.len());
                     let hash = channel.offers[&name].preimage.0[0];
                     channel.remove(name, if fulfil { fulfilled(hash) } else { FAILED });
+                    if tell && name.0 == US {
+                        channel.tell(name);
+                    }
                 }
                 Life::Remove { .. } => {}
                 Life::Idle { states } => {
@@ -160,7 +164,8 @@ impl Breach {
             }
         }
         let theft = self.channel.steal(self.number, &chosen, around);
-        let names: Vec<Name> = self.channel.offers.keys().copied().collect();
+        let mut names: Vec<Name> = self.channel.offers.keys().copied().collect();
+        names.retain(|name| !self.channel.is_forgotten(*name));
         let before: Vec<Verdict> = names.iter().map(|name| self.channel.verdict(*name)).collect();
         self.mine(vec![theft]);
         // Of equal HTLCs only the one whose output was taken is paid.
@@ -227,7 +232,10 @@ impl Breach {
         let monitor = self.channel.monitor();
         for name in self.channel.offers.keys() {
             let (direction, htlc_id) = seen(US, *name);
-            let verdict = monitor.verdict(direction, htlc_id).unwrap();
+            let Some(verdict) = monitor.verdict(direction, htlc_id) else {
+                assert!(self.channel.is_forgotten(*name), "{name:?}");
+                continue;
+            };
             if let Some(known) = self.finals.get(name) {
                 assert_eq!(*known, verdict, "{name:?}");
             } else if verdict.is_final() {
@@ -253,7 +261,9 @@ impl Breach {
         if !self.is_breached() {
             return;
         }
-        assert!(self.channel.offers.keys().all(|name| self.finals.contains_key(name)));
+        let is_known =
+            |name: &Name| self.finals.contains_key(name) || self.channel.is_forgotten(*name);
+        assert!(self.channel.offers.keys().all(is_known));
         let built = self.channel.built(PEER, self.number);
         let spends = &self.channel.monitor().state().output_spends;
         let swept = OutputSpendKind::Swept { owner: Side::Local };

@@ -1,7 +1,7 @@
 //! The card, and that an idle channel costs nothing.
 
 use lastword_types::{
-    BlockHeight, Card, ChainDelta, CommitmentFormat, Effect, MonitorRecord, UpdateStep,
+    BlockHeight, BookEpoch, Card, ChainDelta, CommitmentFormat, Effect, MonitorRecord, UpdateStep,
 };
 
 use crate::channel::{
@@ -58,6 +58,8 @@ fn the_card_of_a_new_channel_watches_the_funding_output() {
         has_claims: false,
         synced_to: block(BIRTH, 0),
         covers: 0,
+        pruned_behind: BookEpoch::ZERO,
+        is_archived: false,
     };
     assert_eq!(channel.monitor().card(), expected);
 }

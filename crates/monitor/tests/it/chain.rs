@@ -1,9 +1,12 @@
 //! Blocks for a channel's two monitors.
 
 use bitcoin::Transaction;
-use lastword_types::{ChainDelta, Effect, HtlcDirection, HtlcId, MonitorRecord, Verdict};
+use lastword_types::{
+    AmountMsat, ChainDelta, Effect, HtlcDirection, HtlcId, HtlcKey, MonitorRecord, Outcome,
+    ReleasePaymentComplete, Told, Verdict,
+};
 
-use crate::channel::{Channel, Name, US, block, seen};
+use crate::channel::{CHANNEL, Channel, Name, US, block, origin, seen};
 
 impl Channel {
     /// Connects a block of a branch on both monitors and returns what the one under test said.
@@ -34,5 +37,34 @@ impl Channel {
     pub(crate) fn verdict(&self, name: Name) -> Verdict {
         let (direction, htlc_id): (HtlcDirection, HtlcId) = seen(US, name);
         self.monitor().verdict(direction, htlc_id).unwrap()
+    }
+
+    /// Releases an HTLC that we offered, as the plan does once the user was told.
+    pub(crate) fn tell(&mut self, name: Name) {
+        let (direction, htlc_id) = seen(US, name);
+        let amount_msat = AmountMsat(self.offers[&name].amount_msat);
+        let outcome = match self.verdict(name) {
+            Verdict::Fulfilled { preimage, .. } => {
+                Outcome::Sent { preimage, amount_msat, fee_msat: AmountMsat(0) }
+            }
+            Verdict::Failed { reason } => Outcome::Failed { reason },
+            verdict @ (Verdict::Live | Verdict::Failing { .. }) => panic!("{verdict:?}"),
+        };
+        let told = if self.forwards.contains_key(&name) {
+            Told::Forward
+        } else {
+            let generation = origin(name.1, amount_msat.0).generation;
+            Told::Payment { generation, outcome }
+        };
+        let htlc = HtlcKey { channel_id: CHANNEL, direction, htlc_id };
+        self.apply(US, MonitorRecord::Release(ReleasePaymentComplete { htlc, told }));
+    }
+
+    /// Says whether our monitor has forgotten an HTLC.
+    pub(crate) fn is_forgotten(&self, name: Name) -> bool {
+        let key @ (direction, htlc_id) = seen(US, name);
+        let state = self.monitor().state();
+        let highest = state.forgotten.get(&direction);
+        highest.is_some_and(|highest| htlc_id <= *highest) && !state.htlcs.contains_key(&key)
     }
 }

@@ -9,6 +9,7 @@ mod chain;
 mod channel;
 mod checklist;
 mod deadline;
+mod forget;
 mod ledger;
 mod matrix;
 mod museum;

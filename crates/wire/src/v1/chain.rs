@@ -2,7 +2,7 @@
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, Txid};
-use lastword_types::{self as types, BlockHeight, ChannelId, UpdateId};
+use lastword_types::{self as types, BlockHeight, BookEpoch, ChannelId, UpdateId};
 use serde::{Deserialize, Serialize};
 
 use super::prim::{Bytes, List};
@@ -88,6 +88,8 @@ impl Record for types::Card {
         writer.put_flag(10, self.has_claims);
         writer.put(12, &BlockRef::from(self.synced_to));
         writer.put(14, &self.covers);
+        writer.put_some(16, epoch(self.pruned_behind).as_ref());
+        writer.put_flag(18, self.is_archived);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -105,8 +107,15 @@ impl Record for types::Card {
             has_claims: reader.flag(10)?,
             synced_to: reader.required::<BlockRef>(12)?.into(),
             covers: reader.required(14)?,
+            pruned_behind: reader.optional(16)?.unwrap_or(BookEpoch::ZERO),
+            is_archived: reader.flag(18)?,
         })
     }
+}
+
+/// Returns an epoch, if it is one: the zeroth is said by silence.
+pub(crate) fn epoch(epoch: BookEpoch) -> Option<BookEpoch> {
+    (epoch > BookEpoch::ZERO).then_some(epoch)
 }
 
 impl Record for types::ChainTip {

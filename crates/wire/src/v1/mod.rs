@@ -12,6 +12,7 @@ mod event;
 mod funding;
 mod htlc;
 mod monitor;
+mod past;
 mod payment;
 pub(crate) mod prim;
 mod state;

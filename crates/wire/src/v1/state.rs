@@ -4,15 +4,16 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::Amount;
 use lastword_types::{
-    self as types, Close, HtlcDirection, HtlcFailure, HtlcId, MonitorState, PaymentHash,
+    self as types, BookEpoch, Close, HtlcDirection, HtlcFailure, HtlcId, MonitorState, PaymentHash,
     PaymentPreimage, PerCommitmentSecret, RemovalReason, SecretIndex, Side, Spell, Told,
 };
 use serde::{Deserialize, Serialize};
 
-use super::chain::{BlockRef, OutPoint, WireTxid};
+use super::chain::{BlockRef, OutPoint, WireTxid, epoch};
 use super::channel::{ChannelParameters, Commitment, SignedCommitment};
 use super::funding::Funding;
 use super::htlc::Htlc;
+use super::past::{self, PastHtlcs};
 use super::prim::List;
 use super::transaction::Consensus;
 use crate::body::{Reader, Writer};
@@ -21,6 +22,7 @@ use crate::frame::RecordKind;
 use crate::record::Record;
 
 type Htlcs = BTreeMap<(HtlcDirection, HtlcId), HtlcState>;
+type Past = BTreeMap<(HtlcDirection, HtlcId), types::PastHtlc>;
 type Preimages = BTreeMap<PaymentHash, PaymentPreimage>;
 type OutputSpends = BTreeMap<OutPoint, OutputSpend>;
 type Secrets = List<(u8, SecretIndex, PerCommitmentSecret)>;
@@ -62,6 +64,16 @@ impl Record for MonitorState {
             writer.put(26, &spends);
         }
         writer.put_flag(28, self.data_loss);
+        writer.put_some(30, past::list(&self.past, HtlcDirection::Offered).as_ref());
+        writer.put_some(32, past::list(&self.past, HtlcDirection::Received).as_ref());
+        if !self.tombstones.is_empty() {
+            writer.put(34, &self.tombstones);
+        }
+        if !self.forgotten.is_empty() {
+            writer.put(36, &self.forgotten);
+        }
+        writer.put_some(38, epoch(self.pruned_behind).as_ref());
+        writer.put_flag(40, self.is_archived);
         let fundings: List<Funding> = self.fundings.iter().map(Funding::from).collect();
         writer.put_some(42, fundings.non_empty().as_ref());
         writer.put_some(44, self.funding_confirmed.map(BlockRef::from).as_ref());
@@ -102,10 +114,22 @@ impl Record for MonitorState {
                 .map(|(outpoint, spend)| (outpoint.into(), spend.into()))
                 .collect(),
             data_loss: reader.flag(28)?,
+            past: read_past(reader)?,
+            tombstones: reader.optional(34)?.unwrap_or_default(),
+            forgotten: reader.optional(36)?.unwrap_or_default(),
+            pruned_behind: reader.optional(38)?.unwrap_or(BookEpoch::ZERO),
+            is_archived: reader.flag(40)?,
             fundings: reader.optional::<List<Funding>>(42)?.unwrap_or_default().into_vec(),
             funding_confirmed: reader.optional::<BlockRef>(44)?.map(Into::into),
         })
     }
+}
+
+fn read_past(reader: &mut Reader<'_>) -> Result<Past, WireError> {
+    let offered = reader.optional::<PastHtlcs>(30)?.unwrap_or_default();
+    let received = reader.optional::<PastHtlcs>(32)?.unwrap_or_default();
+    let offered = offered.named(HtlcDirection::Offered);
+    Ok(offered.chain(received.named(HtlcDirection::Received)).collect())
 }
 
 /// What a monitor remembers of one HTLC.

@@ -1,12 +1,13 @@
 //! The values behind the golden files of monitors and the chain: every record and every variant.
 
 use lastword_types::{
-    BlockHeight, Card, ChainDelta, ChainTip, ChannelId, Close, CommitmentFormat, FulfilledHow,
-    Funding, FundingKind, FundingSpend, Generation, HtlcAdded, HtlcDirection, HtlcFailure, HtlcId,
-    HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment, LocalCommitmentOn, Metadata,
-    MonitorRecord, MonitorState, MonitorUpdate, NewFunding, Outcome, OutputSpend, OutputSpendKind,
-    PaymentHash, PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
-    RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, Told,
+    AmountMsat, BlockHeight, BookEpoch, Card, ChainDelta, ChainTip, ChannelId, Close,
+    CommitmentFormat, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, HtlcAdded,
+    HtlcDirection, HtlcFailure, HtlcId, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment,
+    LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate, NewFunding, Outcome,
+    OutputSpend, OutputSpendKind, PastHtlc, PaymentHash, PaymentHash160, PaymentId,
+    PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
+    RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, Told, Tombstone,
     UnsignedCommitment, UpdateId, UpdateStep,
 };
 
@@ -249,6 +250,8 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
             "monitor_state_future",
             MonitorState { data_loss: true, ..closed(Close::Future { number: number(1 << 20) }) },
         ),
+        ("monitor_state_forgotten", forgotten_state()),
+        ("monitor_state_archived", MonitorState { is_archived: true, ..closed(Close::Mutual) }),
     ]
     .into_iter()
     .map(|(name, state)| (name, Any::MonitorState(Box::new(state))))
@@ -301,6 +304,52 @@ fn quiet_state() -> MonitorState {
         output_spends: [].into(),
         fundings: Vec::new(),
         funding_confirmed: None,
+        past: [].into(),
+        tombstones: [].into(),
+        forgotten: [].into(),
+        pruned_behind: BookEpoch::ZERO,
+        is_archived: false,
+    }
+}
+
+/// What forgotten HTLCs leave behind; differences go up and down and come to the ends.
+fn forgotten_state() -> MonitorState {
+    use HtlcDirection::{Offered, Received};
+    let past = |n, sat, expiry, (from, until), is_failed| PastHtlc {
+        payment_hash160: PaymentHash160([n; 20]),
+        amount: bitcoin::Amount::from_sat(sat),
+        cltv_expiry: BlockHeight(expiry),
+        from: number(from),
+        until: number(until),
+        is_failed,
+    };
+    let tombstone = |n, outcome| Tombstone {
+        payment_id: PaymentId([n; 32]),
+        generation: Generation([0x6E; 16]),
+        outcome,
+    };
+    let sent = Outcome::Sent {
+        preimage: PaymentPreimage([0x99; 32]),
+        amount_msat: AmountMsat(100_000_000),
+        fee_msat: AmountMsat(2_000),
+    };
+    MonitorState {
+        remote: unsigned(60),
+        past: [
+            ((Offered, HtlcId(0)), past(1, 10_000, 800_144, (3, 5), false)),
+            ((Offered, HtlcId(1)), past(2, 354, 800_100, (2, 60), true)),
+            ((Offered, HtlcId(u64::MAX)), past(3, u64::MAX, u32::MAX, (59, 60), false)),
+            ((Received, HtlcId(7)), past(4, 0, 0, (0, (1 << 48) - 1), false)),
+        ]
+        .into(),
+        tombstones: [
+            (HtlcId(1), tombstone(0x1D, sent)),
+            (HtlcId(300), tombstone(0x1E, Outcome::Failed { reason: HtlcFailure::TimedOut })),
+        ]
+        .into(),
+        forgotten: [(Offered, HtlcId(u64::MAX)), (Received, HtlcId(7))].into(),
+        pruned_behind: BookEpoch(9),
+        ..quiet_state()
     }
 }
 
@@ -428,6 +477,15 @@ fn cards() -> Vec<(&'static str, Any)> {
         has_claims: false,
         synced_to: block(800_000),
         covers: 0,
+        pruned_behind: BookEpoch::ZERO,
+        is_archived: false,
+    };
+    let archived = Card {
+        watched: Vec::new(),
+        is_closed: true,
+        pruned_behind: BookEpoch(9),
+        is_archived: true,
+        ..quiet.clone()
     };
     let busy = Card {
         watched: vec![outpoint(0xD0, 0), outpoint(0xD0, 3)],
@@ -455,6 +513,7 @@ fn cards() -> Vec<(&'static str, Any)> {
         ("card_busy", Any::Card(busy)),
         ("card_integers", Any::Card(integers)),
         ("card_bare", Any::Card(bare)),
+        ("card_archived", Any::Card(archived)),
         ("chain_tip_alone", tip(Vec::new())),
         ("chain_tip", tip(vec![block(799_999), block(799_998)])),
     ]

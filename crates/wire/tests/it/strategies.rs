@@ -2,6 +2,8 @@
 //!
 //! The large strategies are boxed: nested by value they overflow a test's stack.
 
+use std::collections::BTreeMap;
+
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::PublicKey;
@@ -11,15 +13,16 @@ use bitcoin::{
     Amount, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
 };
 use lastword_types::{
-    AmountMsat, BlockHeight, BlockRef, Card, ChainDelta, ChainTip, ChannelId, ChannelParameters,
-    ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw, ForwardOrigin,
-    FulfilledHow, Funding, FundingKind, FundingSpend, Generation, Htlc, HtlcAdded, HtlcDirection,
-    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment,
-    LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate, NewChannel,
-    NewFunding, Outcome, OutputSpend, OutputSpendKind, PartIndex, PaymentHash, PaymentId,
-    PaymentOrigin, PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
-    RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, ToSelfDelay,
-    Told, UnsignedCommitment, UpdateId, UpdateStep,
+    AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
+    ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
+    ForwardOrigin, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, Htlc, HtlcAdded,
+    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
+    LocalCommitment, LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
+    NewChannel, NewFunding, Outcome, OutputSpend, OutputSpendKind, PartIndex, PastHtlc,
+    PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage, PerCommitmentSecret,
+    ReleasePaymentComplete, RemoteCommitment, RemoteCommitmentOn, RemovalReason, SecretIndex, Side,
+    SignedCommitment, Spell, ToSelfDelay, Told, Tombstone, UnsignedCommitment, UpdateId,
+    UpdateStep,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -524,6 +527,46 @@ fn output_spend() -> BoxedStrategy<OutputSpend> {
         .boxed()
 }
 
+fn past_htlc() -> impl Strategy<Value = PastHtlc> {
+    let spell = (0..1_u64 << 47, 1..1_u64 << 47);
+    (any::<[u8; 20]>(), integer(), height(), spell, any::<bool>()).prop_map(
+        |(hash, sat, cltv_expiry, (from, count), is_failed)| PastHtlc {
+            payment_hash160: PaymentHash160(hash),
+            amount: Amount::from_sat(sat),
+            cltv_expiry,
+            from: CommitmentNumber::new(from).expect("48 bits"),
+            until: CommitmentNumber::new(from + count).expect("48 bits"),
+            is_failed,
+        },
+    )
+}
+
+fn tombstone() -> impl Strategy<Value = Tombstone> {
+    (incarnation(), outcome()).prop_map(|((payment_id, generation), outcome)| Tombstone {
+        payment_id,
+        generation,
+        outcome,
+    })
+}
+
+type Gone = (
+    BTreeMap<(HtlcDirection, HtlcId), PastHtlc>,
+    BTreeMap<HtlcId, Tombstone>,
+    BTreeMap<HtlcDirection, HtlcId>,
+    BookEpoch,
+    bool,
+);
+
+fn gone() -> impl Strategy<Value = Gone> {
+    (
+        btree_map((direction(), htlc_id()), past_htlc(), 0..5),
+        btree_map(htlc_id(), tombstone(), 0..3),
+        btree_map(direction(), htlc_id(), 0..3),
+        integer().prop_map(BookEpoch),
+        any::<bool>(),
+    )
+}
+
 pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
     let index = integer().prop_map(|n| SecretIndex::new(n >> 16).expect("48 bits"));
     let secrets = vec((any::<u8>(), index, bytes32().prop_map(PerCommitmentSecret)), 0..5);
@@ -536,12 +579,14 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
         btree_map(payment_hash(), preimage(), 0..4),
         (btree_set(txid(), 0..3), any::<bool>(), any::<bool>()),
         (chain, fundings),
+        gone(),
     )
         .prop_map(
-            |(fixed, htlcs, preimages, (closing_txids, fail_channel, data_loss), chain)| {
+            |(fixed, htlcs, preimages, (closing_txids, fail_channel, data_loss), chain, gone)| {
                 let (parameters, latest_update, commitments, remote_secrets) = fixed;
                 let (local, local_previous, remote, remote_previous) = commitments;
                 let ((best, funding_spend, output_spends), (fundings, funding_confirmed)) = chain;
+                let (past, tombstones, forgotten, pruned_behind, is_archived) = gone;
                 Any::MonitorState(Box::new(MonitorState {
                     parameters,
                     latest_update: UpdateId(latest_update),
@@ -558,8 +603,13 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
                     best,
                     funding_spend,
                     output_spends,
-                    fundings,
+                    forgotten,
                     funding_confirmed,
+                    fundings,
+                    is_archived,
+                    past,
+                    pruned_behind,
+                    tombstones,
                 }))
             },
         )
@@ -568,28 +618,29 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
 pub(crate) fn card() -> impl Strategy<Value = Any> {
     (
         channel_id(),
-        (integer(), integer()),
+        (integer(), integer(), integer()),
         vec(outpoint(), 0..6),
         option::of(height()),
-        any::<[bool; 3]>(),
+        any::<[bool; 4]>(),
         block(),
     )
-        .prop_map(
-            |(channel_id, (latest_update, covers), watched, next_deadline, flags, synced_to)| {
-                let [has_undelivered, is_closed, has_claims] = flags;
-                Any::Card(Card {
-                    channel_id,
-                    latest_update: UpdateId(latest_update),
-                    watched,
-                    next_deadline,
-                    has_undelivered,
-                    is_closed,
-                    has_claims,
-                    synced_to,
-                    covers,
-                })
-            },
-        )
+        .prop_map(|(channel_id, counts, watched, next_deadline, flags, synced_to)| {
+            let (latest_update, covers, epoch) = counts;
+            let [has_undelivered, is_closed, has_claims, is_archived] = flags;
+            Any::Card(Card {
+                channel_id,
+                latest_update: UpdateId(latest_update),
+                watched,
+                next_deadline,
+                has_undelivered,
+                is_closed,
+                has_claims,
+                synced_to,
+                covers,
+                pruned_behind: BookEpoch(epoch),
+                is_archived,
+            })
+        })
 }
 
 pub(crate) fn chain_tip() -> impl Strategy<Value = Any> {

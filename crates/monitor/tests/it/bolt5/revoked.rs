@@ -278,7 +278,7 @@ fn what_the_peer_takes_is_no_longer_wanted_and_what_it_leaves_is_v10() {
 // BOLT 5: Revoked Transaction Close Handling
 #[test]
 fn a_commitment_of_any_age_is_punished() {
-    for format in FORMATS {
+    for (format, is_told) in FORMATS.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         let mut channel = Channel::new(format);
         let old = [
             channel.add(US, offer(1, 50_000)),
@@ -289,6 +289,9 @@ fn a_commitment_of_any_age_is_punished() {
         let number = newest(&channel);
         for (name, n) in old.iter().zip(1..) {
             channel.remove(*name, if n % 2 == 0 { FAILED } else { fulfilled(n) });
+            if is_told && name.0 == US {
+                channel.tell(*name);
+            }
         }
         for round in 0..10 {
             let passing = channel.add(round % 2, offer(7, 30_000));
@@ -299,8 +302,16 @@ fn a_commitment_of_any_age_is_punished() {
             channel.remove(passing, FAILED);
         }
         let live = channel.add(US, offer(8, 30_000));
-        let settled = old.map(|name| channel.verdict(name));
-        assert!(settled.iter().all(Verdict::is_final));
+        let verdict = |channel: &Channel, (offerer, id): Name| {
+            let (direction, htlc_id) = seen(US, (offerer, id));
+            channel.monitor().verdict(direction, htlc_id)
+        };
+        let settled = old.map(|name| verdict(&channel, name));
+        for (name, verdict) in old.iter().zip(&settled) {
+            assert!(verdict.is_none_or(|verdict| verdict.is_final()));
+            let is_forgotten = is_told || name.0 == PEER;
+            assert_eq!(channel.is_forgotten(*name), is_forgotten, "{name:?}");
+        }
         assert!(newest(&channel) > number + 1000);
         let state = channel.monitor().state().clone();
 
@@ -313,7 +324,7 @@ fn a_commitment_of_any_age_is_punished() {
         claim_all(&mut channel, number, CLOSED);
         channel.connect(EXPIRY + 2000, &[]);
         assert_eq!(channel.verdict(live), failed(HtlcFailure::Absent));
-        assert_eq!(old.map(|name| channel.verdict(name)), settled);
+        assert_eq!(old.map(|name| verdict(&channel, name)), settled);
         assert!(!channel.monitor().state().htlcs.values().any(|htlc| htlc.late_preimage.is_some()));
         assert_eq!(channel.monitor().state().htlcs.len(), state.htlcs.len());
     }
@@ -415,6 +426,11 @@ fn twins_in_a_revoked_commitment_keep_their_order() {
         let theft = channel.steal(number, &[names[2]], Foreign::None);
         channel.connect(height, &[&theft]);
         for (n, name) in names.into_iter().enumerate() {
+            if (n, offerer) == (1, PEER) {
+                // What is left of it keeps its place among its twins.
+                assert!(channel.is_forgotten(name));
+                continue;
+            }
             let verdict = channel.verdict(name);
             match (n, offerer) {
                 (1, _) => assert_eq!(verdict, failed(HtlcFailure::Removed { code: 0x400f })),
