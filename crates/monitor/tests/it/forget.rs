@@ -159,12 +159,12 @@ fn an_id_that_is_forgotten_is_not_given_again() {
     channel.remove(name, FAILED);
     turn(&mut channel);
     assert!(channel.is_forgotten(name));
-    let locals = channel.records.iter().filter_map(|record| {
+    let mut locals = channel.records.iter().filter_map(|record| {
         let MonitorRecord::Update(update) = record else { return None };
         let [UpdateStep::LocalCommitment(local)] = &update.steps[..] else { return None };
         Some(local.clone())
     });
-    let again = locals.last();
+    let again = locals.next_back();
     let mut local = again.unwrap();
     local.number = local.number.next().unwrap();
     local.added = vec![HtlcAdded::New(htlc)];
