@@ -95,11 +95,53 @@ impl Driver {
     ///
     /// A refusal names its channel; of the same channel, updates before the refused one stay.
     pub fn update(&mut self, updates: Vec<MonitorUpdate>) -> Result<(), EngineError> {
-        let entries = updates
-            .into_iter()
-            .map(|update| Entry::Monitor(update.channel_id, MonitorRecord::Update(update)))
-            .collect();
-        self.submit(Batch { entries, tip: None })
+        self.submit(updating(updates))
+    }
+
+    /// Does what several callers ask for with one sync for all of them, in their order, and returns
+    /// what became of each: as if [`update`](Self::update) and
+    /// [`send_payment`](Self::send_payment) had been called one after the other.
+    ///
+    /// # Shape
+    ///
+    /// As many results as requests, in the same order.
+    ///
+    /// # Crash safety
+    ///
+    /// As of each call alone. A request that is refused takes nothing from the others; a sync that
+    /// fails, fails for all of them.
+    #[must_use = "each result is the answer to one caller"]
+    pub fn submit_requests(&mut self, requests: Vec<Request>) -> Vec<Result<(), EngineError>> {
+        let payment_ids: Vec<Option<PaymentId>> =
+            requests.iter().map(Request::payment_id).collect();
+        let mut results = self.submit_each(requests, Self::batch);
+        for (result, payment_id) in results.iter_mut().zip(payment_ids) {
+            let (Err(error), Some(payment_id)) = (&*result, payment_id) else { continue };
+            if is_refused_unseen(error) || self.payments.payment(payment_id).is_none() {
+                continue;
+            }
+            // The intent is in the book and its HTLCs are not in the ledgers: they were never sent.
+            if let Err(error) = self.replan(payment_id) {
+                *result = Err(error);
+            }
+        }
+        results
+    }
+
+    /// Checks what can be checked before anything is written.
+    fn batch(&self, request: Request) -> Result<Batch, EngineError> {
+        let (intent, updates) = match request {
+            Request::Update(updates) => return Ok(updating(updates)),
+            Request::Send { intent, updates } => (intent, updates),
+        };
+        let payment_id = intent.payment_id;
+        if self.channels.owes(payment_id) || self.payments.check_free(payment_id).is_err() {
+            return Err(EngineError::PaymentIdBusy(payment_id));
+        }
+        check_parts(&intent, &updates)?;
+        let mut batch = updating(updates);
+        batch.entries.insert(0, Entry::Payment(PaymentRecord::Intent(intent)));
+        Ok(batch)
     }
 
     /// Starts a payment: the intent first, then the updates that hold its HTLCs, as one append.
@@ -125,23 +167,8 @@ impl Driver {
         intent: Intent,
         updates: Vec<MonitorUpdate>,
     ) -> Result<(), EngineError> {
-        let payment_id = intent.payment_id;
-        if self.channels.owes(payment_id) || self.payments.check_free(payment_id).is_err() {
-            return Err(EngineError::PaymentIdBusy(payment_id));
-        }
-        check_parts(&intent, &updates)?;
-        let mut entries = vec![Entry::Payment(PaymentRecord::Intent(intent))];
-        entries.extend(
-            updates
-                .into_iter()
-                .map(|update| Entry::Monitor(update.channel_id, MonitorRecord::Update(update))),
-        );
-        let result = self.submit(Batch { entries, tip: None });
-        if result.is_err() && self.payments.payment(payment_id).is_some() {
-            // The intent is in the book and its HTLCs are not in the ledgers: they were never sent.
-            self.replan(payment_id)?;
-        }
-        result
+        let request = Request::Send { intent, updates };
+        self.submit_requests(vec![request]).pop().unwrap_or(Ok(()))
     }
 
     /// Gives a payment up: nothing more is tried. HTLCs that left are waited for.
@@ -376,6 +403,45 @@ impl Driver {
 
 fn channels_of(view: PaymentView<'_>) -> impl Iterator<Item = ChannelId> {
     view.intent.parts.iter().map(|part| part.channel_id)
+}
+
+/// Something that a node asks of the driver and that may share a sync with what others ask.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// See [`Driver::update`].
+    Update(Vec<MonitorUpdate>),
+    /// See [`Driver::send_payment`].
+    Send {
+        /// What is to be paid.
+        intent: Intent,
+        /// The updates that hold its HTLCs.
+        updates: Vec<MonitorUpdate>,
+    },
+}
+
+impl Request {
+    fn payment_id(&self) -> Option<PaymentId> {
+        match self {
+            Self::Update(_) => None,
+            Self::Send { intent, .. } => Some(intent.payment_id),
+        }
+    }
+}
+
+/// Says whether a payment was refused before the book or a monitor saw it.
+fn is_refused_unseen(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::PaymentIdBusy(_)
+            | EngineError::PartWithoutUpdate(_)
+            | EngineError::SeveralUpdates(_)
+    )
+}
+
+fn updating(updates: Vec<MonitorUpdate>) -> Batch {
+    let record =
+        |update: MonitorUpdate| Entry::Monitor(update.channel_id, MonitorRecord::Update(update));
+    Batch { entries: updates.into_iter().map(record).collect(), tip: None }
 }
 
 /// Checks that every part of an intent is added by exactly the update of its channel.

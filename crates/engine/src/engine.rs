@@ -10,12 +10,15 @@ use lastword_types::{BookEntry, ChannelId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Request};
 use crate::error::EngineError;
 use crate::ports::Ports;
 
 /// Calls that may wait for the driver before a caller has to.
 const CALLS_QUEUED_MAX: usize = 1024;
+
+/// Requests that share one sync at most: what waits behind them is answered that much later.
+const REQUESTS_TOGETHER_MAX: usize = 256;
 
 /// How long an event waits that the handler could not handle.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -25,6 +28,8 @@ type Call = Box<dyn FnOnce(&mut Driver) + Send>;
 /// What the driver's thread is asked to do.
 enum Command {
     Call(Call),
+    /// May share a sync with the requests that wait beside it.
+    Request(Request, oneshot::Sender<Result<(), EngineError>>),
     /// The handler returned from an event.
     Handled(Event),
     /// The same, after its record could not be written.
@@ -123,7 +128,7 @@ impl Engine {
     ///
     /// As there, and [`EngineError::Stopped`].
     pub async fn update(&self, updates: Vec<MonitorUpdate>) -> Result<(), EngineError> {
-        self.call(move |driver| driver.update(updates)).await?
+        self.request(Request::Update(updates)).await
     }
 
     /// See [`Driver::send_payment`].
@@ -136,7 +141,7 @@ impl Engine {
         intent: Intent,
         updates: Vec<MonitorUpdate>,
     ) -> Result<(), EngineError> {
-        self.call(move |driver| driver.send_payment(intent, updates)).await?
+        self.request(Request::Send { intent, updates }).await
     }
 
     /// See [`Driver::abandon_payment`].
@@ -203,6 +208,12 @@ impl Engine {
         result.await.map_err(|_| EngineError::Stopped)
     }
 
+    async fn request(&self, request: Request) -> Result<(), EngineError> {
+        let (answer, result) = oneshot::channel();
+        self.send(Command::Request(request, answer)).await?;
+        result.await.map_err(|_| EngineError::Stopped)?
+    }
+
     async fn send(&self, command: Command) -> Result<(), EngineError> {
         self.commands.send(command).await.map_err(|_| EngineError::Stopped)
     }
@@ -245,9 +256,13 @@ impl Shell {
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let mut is_handler_free = self.offer(true);
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
-        while let Some(command) = inbox.blocking_recv() {
+        let mut next = None;
+        while let Some(command) = next.take().or_else(|| inbox.blocking_recv()) {
             match command {
                 Command::Call(call) => call(&mut self.driver),
+                Command::Request(request, answer) => {
+                    next = self.requested((request, answer), &mut inbox);
+                }
                 Command::Handled(event) => {
                     is_handler_free = true;
                     self.handled(event);
@@ -269,6 +284,36 @@ impl Shell {
                 }
             }
         }
+    }
+
+    /// Does what is asked together with the requests that wait right behind it, and returns the
+    /// command behind those. Nobody is waited for: requests gather while a sync runs.
+    fn requested(
+        &mut self,
+        first: (Request, oneshot::Sender<Result<(), EngineError>>),
+        inbox: &mut mpsc::Receiver<Command>,
+    ) -> Option<Command> {
+        let mut next = None;
+        let (mut requests, mut answers) = (vec![first.0], vec![first.1]);
+        while requests.len() < REQUESTS_TOGETHER_MAX {
+            match inbox.try_recv() {
+                Ok(Command::Request(request, answer)) => {
+                    requests.push(request);
+                    answers.push(answer);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let results = self.driver.submit_requests(requests);
+        for (answer, result) in answers.into_iter().zip(results) {
+            // A caller that went away does not need its answer.
+            drop(answer.send(result));
+        }
+        next
     }
 
     /// Records a handled event; a store that is full or busy is asked again, the user is not.

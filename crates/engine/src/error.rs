@@ -83,3 +83,35 @@ pub enum EngineError {
     #[error("the engine was stopped")]
     Stopped,
 }
+
+impl EngineError {
+    /// Returns the same error for another caller who shared the sync; what lay beneath a failure of
+    /// a store or a chain source stays with the first.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Store(error) => {
+                Self::Store(StoreError::new(error.kind, error.place, error.detail))
+            }
+            Self::Chain(error) => Self::Chain(ChainError::new(error.kind, error.detail)),
+            Self::Monitor { channel_id, source } => {
+                Self::Monitor { channel_id: *channel_id, source: source.clone() }
+            }
+            Self::Payment(error) => Self::Payment(*error),
+            Self::Bytes { what, source } => Self::Bytes { what, source: *source },
+            Self::UnknownChannel(channel_id) => Self::UnknownChannel(*channel_id),
+            Self::ChannelExists(channel_id) => Self::ChannelExists(*channel_id),
+            Self::NotAtTip(tip) => Self::NotAtTip(*tip),
+            Self::Damaged(channel_id) => Self::Damaged(*channel_id),
+            Self::PaymentIdBusy(payment_id) => Self::PaymentIdBusy(*payment_id),
+            Self::PartWithoutUpdate(part) => Self::PartWithoutUpdate(*part),
+            Self::SeveralUpdates(channel_id) => Self::SeveralUpdates(*channel_id),
+            Self::UpdatesCompacted { channel_id, first } => {
+                Self::UpdatesCompacted { channel_id: *channel_id, first: *first }
+            }
+            // Nothing follows the chain between a sync and its acknowledgement.
+            Self::NotDurable | Self::Track(_) => Self::NotDurable,
+            Self::Restless => Self::Restless,
+            Self::Stopped => Self::Stopped,
+        }
+    }
+}

@@ -11,7 +11,7 @@ mod order;
 mod ports;
 mod start;
 
-pub use driver::Driver;
+pub use driver::{Driver, Request};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};

@@ -73,18 +73,55 @@ pub(crate) struct Unsettled {
     scope: Option<Scope>,
 }
 
+/// What was checked, appended and committed, and waits for its sync.
+#[derive(Default)]
+struct Staged {
+    effects: Effects,
+    tip: Option<ChainTip>,
+    has_releases: bool,
+}
+
 impl Driver {
     /// Takes a batch through the whole order, and every plan that follows from it.
     pub(crate) fn submit(&mut self, batch: Batch) -> Result<(), EngineError> {
-        let error = match self.write(batch) {
-            Ok(gated) => return self.settle(gated, None),
-            Err(error) => error,
-        };
-        // What was committed before the refusal stands.
-        if let Err(later) = self.catch_up() {
-            tracing::warn!(error = %later, "what was committed has to wait for the store");
+        self.submit_each(vec![batch], |_, batch| Ok(batch)).pop().unwrap_or(Ok(()))
+    }
+
+    /// Takes several inputs through the whole order with one sync for all of them, and returns what
+    /// became of each. `batch` says what an input brings when its turn has come; an input that is
+    /// refused, there or by a machine, changes nothing for the others.
+    pub(crate) fn submit_each<I>(
+        &mut self,
+        inputs: Vec<I>,
+        batch: impl Fn(&Self, I) -> Result<Batch, EngineError>,
+    ) -> Vec<Result<(), EngineError>> {
+        let effects = core::mem::take(&mut self.unsettled.effects);
+        let mut staged = Staged { effects, ..Staged::default() };
+        let mut results: Vec<Result<(), EngineError>> = inputs
+            .into_iter()
+            .map(|input| batch(self, input).and_then(|batch| self.stage(batch, &mut staged)))
+            .collect();
+        let is_any_in = results.iter().any(Result::is_ok);
+        if !is_any_in && staged.effects.is_empty() && self.unsettled.scope.is_none() {
+            return results;
         }
-        Err(error)
+        // What was committed before a refusal stands, and is acted on.
+        let settled = match self.seal(staged) {
+            Ok(gated) => self.settle(gated, None),
+            Err(error) => {
+                if let Err(later) = self.catch_up() {
+                    tracing::warn!(error = %later, "what was committed has to wait for the store");
+                }
+                Err(error)
+            }
+        };
+        if let Err(error) = settled {
+            tracing::debug!(%error, is_any_in, "a sync or what follows from it failed");
+            for result in results.iter_mut().filter(|result| result.is_ok()) {
+                *result = Err(error.copy());
+            }
+        }
+        results
     }
 
     /// Acts on what was committed before a store failed.
@@ -158,8 +195,35 @@ impl Driver {
 
     /// Check, append, commit, sync. What may become visible comes back gated.
     pub(crate) fn write(&mut self, batch: Batch) -> Result<Gated<Effects>, EngineError> {
-        let mut effects = core::mem::take(&mut self.unsettled.effects);
-        match self.write_all(batch, &mut effects) {
+        let effects = core::mem::take(&mut self.unsettled.effects);
+        let mut staged = Staged { effects, ..Staged::default() };
+        match self.stage(batch, &mut staged) {
+            Ok(()) => self.seal(staged),
+            Err(error) => {
+                self.unsettled.effects = staged.effects;
+                Err(error)
+            }
+        }
+    }
+
+    /// Check, append, commit. `staged` says also of a failure what was committed before it.
+    fn stage(&mut self, batch: Batch, staged: &mut Staged) -> Result<(), EngineError> {
+        let has_releases = batch
+            .entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Monitor(_, MonitorRecord::Release(_))));
+        for wave in waves(batch.entries) {
+            self.write_wave(&wave, &mut staged.effects)?;
+        }
+        staged.has_releases |= has_releases;
+        staged.tip = batch.tip.or(staged.tip.take());
+        Ok(())
+    }
+
+    /// Sync, for everything that was staged. What may become visible comes back gated.
+    fn seal(&mut self, staged: Staged) -> Result<Gated<Effects>, EngineError> {
+        let Staged { effects, tip, has_releases } = staged;
+        match self.make_durable(&effects, tip, has_releases) {
             Ok(monitors_end) => {
                 let gated = Gated::new(effects, monitors_end);
                 Ok(match self.books_end {
@@ -174,19 +238,17 @@ impl Driver {
         }
     }
 
-    /// The same; `effects` says also of a failure what was committed before it.
-    fn write_all(&mut self, batch: Batch, effects: &mut Effects) -> Result<Lsn, EngineError> {
-        let releases = batch
-            .entries
-            .iter()
-            .any(|entry| matches!(entry, Entry::Monitor(_, MonitorRecord::Release(_))));
-        for wave in waves(batch.entries) {
-            self.write_wave(&wave, effects)?;
-        }
-        self.append_cards(effects, batch.tip)?;
+    /// Appends the cards and the tip, and syncs.
+    fn make_durable(
+        &mut self,
+        effects: &Effects,
+        tip: Option<ChainTip>,
+        has_releases: bool,
+    ) -> Result<Lsn, EngineError> {
+        self.append_cards(effects, tip)?;
         let monitors_end = self.logs.end()?;
         self.logs.sync_all()?;
-        if releases {
+        if has_releases {
             self.logs.observe(Boundary::PaymentReleased);
         }
         self.compact_where_due(effects);

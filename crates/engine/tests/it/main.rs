@@ -20,6 +20,7 @@ mod sending;
 mod siblings;
 mod source;
 mod stores;
+mod together;
 mod updates;
 mod wallet;
 mod world;
