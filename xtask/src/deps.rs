@@ -25,6 +25,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["types", "ports", "wire", "monitor", "claims", "payments", "reload", "chain"]),
     ("regtest", &["types", "ports"]),
     ("testkit", &["types", "ports"]),
+    // A test with a command line: what dies is the store whose crashes can be chosen.
+    ("explore", &["types", "ports", "bolt3", "engine", "testkit"]),
     ("sim", &["types", "ports", "bolt3", "chain", "engine", "regtest", "store"]),
     ("cli", &["types", "ports", "bolt3", "chain", "engine", "regtest", "sim", "store"]),
 ];

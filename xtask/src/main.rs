@@ -7,6 +7,7 @@ mod alone;
 mod bitcoind;
 mod catalogue;
 mod ci;
+mod crash;
 mod demo_real;
 mod deps;
 mod failures;
@@ -28,6 +29,7 @@ cargo xtask COMMAND
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
+  crash       every crash of many small lives; --json, --scenario NAME, --second-every N
   alone       each crate packaged, built and tested outside the workspace
   bitcoind    finds a bitcoind or brings one, and prints its path
   demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Some("spec") => spec::run(&rest),
         Some("failures") => failures::catalogue().run(&rest),
         Some("windows") => windows::catalogue().run(&rest),
+        Some("crash") => crash::run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bitcoind") => bitcoind::run(),
         Some("demo-real") => demo_real::run(&rest),

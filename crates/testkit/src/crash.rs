@@ -1,5 +1,6 @@
 //! [`CrashStore`]: a store whose crashes can be chosen.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -119,6 +120,15 @@ impl CrashStore {
         }
         let survivor = Inner { live: state.clone(), durable: state, ..Inner::default() };
         Self { log: self.log, inner: Arc::new(Mutex::new(survivor)) }
+    }
+
+    /// Returns a number that stores with the same records, cards and snapshots share, and others
+    /// hardly ever: to recognise an image that was seen before, in the same process.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let inner = self.inner();
+        inner.live.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Returns how many batches wait for a sync: the most that [`Survivors::Prefix`] tells apart.

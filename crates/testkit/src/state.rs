@@ -34,7 +34,7 @@ impl From<&Frame<'_>> for OwnedFrame {
 }
 
 /// Records, cards and snapshots, and where the log ends.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct State {
     /// The position of the last frame.
     pub(crate) end: u64,

@@ -196,7 +196,7 @@ pub struct EventKey {
 /// What an event is about; the order is the one in which a payment's events are told.
 ///
 /// `PaymentPathFailed` comes before `PaymentFailed`, `PaymentSent` before `PaymentPathSuccessful`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 pub enum EventKind {
     /// A part failed.
     PathFailed {

@@ -1,0 +1,132 @@
+//! The oracle: what a user may have been told, from the truth of the scenario alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use lastword_types::{Event, EventKind, Generation};
+
+use crate::life::Life;
+
+/// What the user remembers, over all crashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Memory {
+    /// Each event of a payment, in the order told; the number tells its fields apart.
+    told: Vec<(Generation, EventKind, u64)>,
+    /// Generations of which a release is durable.
+    over: BTreeSet<Generation>,
+    /// Alarms, which no scenario but a breach has.
+    alarms: usize,
+}
+
+impl Memory {
+    /// The user is told an event.
+    pub(crate) fn hear(&mut self, event: &Event) -> Result<(), String> {
+        let Some(key) = event.key() else {
+            self.alarms += 1;
+            return Ok(());
+        };
+        let mut hasher = DefaultHasher::new();
+        format!("{event:?}").hash(&mut hasher);
+        let line = (key.generation, key.kind, hasher.finish());
+        if self.over.contains(&key.generation) && is_terminal(key.kind) {
+            return Err(format!("told again after it was durably released: {event:?}"));
+        }
+        let same = |(generation, kind, _): &&(Generation, EventKind, u64)| {
+            (*generation, *kind) == (key.generation, key.kind)
+        };
+        if let Some(earlier) = self.told.iter().find(same)
+            && *earlier != line
+        {
+            return Err(format!("told again with other fields: {event:?}"));
+        }
+        let contradiction = match key.kind {
+            EventKind::Sent => Some(EventKind::Failed),
+            EventKind::Failed => Some(EventKind::Sent),
+            EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => None,
+        };
+        let is_contradicted = self
+            .told
+            .iter()
+            .any(|(of, kind, _)| *of == key.generation && Some(*kind) == contradiction);
+        if is_contradicted {
+            return Err(format!("both sent and failed: {event:?}"));
+        }
+        self.check_order(event, key.kind, key.generation)?;
+        self.told.push(line);
+        Ok(())
+    }
+
+    /// `PaymentSent` comes before any successful path, failed paths before `PaymentFailed`.
+    fn check_order(
+        &self,
+        event: &Event,
+        kind: EventKind,
+        generation: Generation,
+    ) -> Result<(), String> {
+        let was_told =
+            |wanted| self.told.iter().any(|(of, kind, _)| (*of, *kind) == (generation, wanted));
+        match kind {
+            EventKind::PathSuccessful { .. } if !was_told(EventKind::Sent) => {
+                Err(format!("a path before its payment: {event:?}"))
+            }
+            EventKind::PathSuccessful { .. }
+            | EventKind::Sent
+            | EventKind::Failed
+            | EventKind::PathFailed { .. } => Ok(()),
+        }
+    }
+
+    /// The node came back from recording that the user had handled an event.
+    ///
+    /// From here on a ledger has a release: of a failed payment with its last word, of one that was
+    /// sent with the first part that was taken (rule R5).
+    pub(crate) fn was_recorded(&mut self, event: &Event) {
+        let Some(key) = event.key() else { return };
+        match key.kind {
+            EventKind::Failed | EventKind::PathSuccessful { .. } => {
+                self.over.insert(key.generation);
+            }
+            EventKind::Sent | EventKind::PathFailed { .. } => {}
+        }
+    }
+
+    /// Judges the end: `rounds` says how many times each payment was begun, the last time for good.
+    pub(crate) fn judge(&self, life: &Life, rounds: &[usize]) -> Result<(), String> {
+        let mut words: BTreeMap<Generation, BTreeSet<EventKind>> = BTreeMap::new();
+        for (generation, kind, _) in self.told.iter().filter(|(_, kind, _)| is_terminal(*kind)) {
+            words.entry(*generation).or_default().insert(*kind);
+        }
+        for (payment, last) in life.payments.iter().zip(rounds) {
+            for (round, (intent, _)) in payment.rounds.iter().enumerate() {
+                let told: Vec<EventKind> =
+                    words.remove(&intent.generation).into_iter().flatten().collect();
+                let truth = if payment.is_paid { EventKind::Sent } else { EventKind::Failed };
+                let is_right = match round.cmp(last) {
+                    // It never left: told as that, or, with its book, forgotten.
+                    std::cmp::Ordering::Less => told.is_empty() || told == [EventKind::Failed],
+                    std::cmp::Ordering::Equal => told == [truth],
+                    std::cmp::Ordering::Greater => told.is_empty(),
+                };
+                if !is_right {
+                    let id = intent.payment_id;
+                    return Err(format!(
+                        "payment {id} round {round} of {last}: {told:?}, truth {truth:?}"
+                    ));
+                }
+            }
+        }
+        match words.first_key_value() {
+            Some((generation, _)) => {
+                Err(format!("told of a payment that nobody made: {generation}"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_terminal(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Sent | EventKind::Failed => true,
+        EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => false,
+    }
+}

@@ -1,0 +1,178 @@
+//! The scenarios: what can happen to a payment, put together.
+
+use core::fmt;
+
+/// How a payment is split: over one channel or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One part.
+    Direct,
+    /// Two parts in two channels.
+    TwoParts,
+    /// Three parts, two of them in the second channel.
+    ThreeParts,
+}
+
+/// Which transaction closes a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Our newest commitment.
+    Ours,
+    /// The peer's newest commitment.
+    PeersLatest,
+    /// The peer's commitment before, which it has not revoked: the newest is without the HTLC.
+    PeersPrevious,
+    /// A commitment that the peer has revoked; a second payment stands in the newest alone.
+    Revoked,
+}
+
+/// Who gets an HTLC's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The peer, with the preimage.
+    Claimed,
+    /// We: after the expiry, or as a penalty.
+    TakenBack,
+}
+
+/// What becomes of the HTLCs in one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Fulfilled off chain.
+    Fulfilled,
+    /// Failed off chain.
+    Failed,
+    /// The channel closes.
+    Closed(Close, End),
+}
+
+/// What the chain takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reorg {
+    /// Nothing.
+    None,
+    /// The block with the resolution; it comes again.
+    OneBlock,
+    /// The resolution when it is five deep; the other side gets the output then.
+    BelowFinality,
+    /// The closing; the other side's commitment takes its place.
+    Swap,
+}
+
+/// One small life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scenario {
+    /// How the payment is split.
+    pub shape: Shape,
+    /// What happens in the first channel.
+    pub fate: Fate,
+    /// What happens in the second, where there is one.
+    pub other: Fate,
+    /// Whether the HTLCs are too small for an output.
+    pub is_dust: bool,
+    /// What the chain takes back in the first channel.
+    pub reorg: Reorg,
+}
+
+impl Scenario {
+    /// Says whether the recipient gets the preimage out of the first channel.
+    pub(crate) fn is_paid(self) -> bool {
+        match self.fate {
+            Fate::Fulfilled => true,
+            Fate::Failed => false,
+            // A preimage that was seen stays seen, and one that comes in time counts.
+            Fate::Closed(_, end) => {
+                !self.is_dust && (end == End::Claimed || self.reorg == Reorg::BelowFinality)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = match self.shape {
+            Shape::Direct => "direct",
+            Shape::TwoParts => "two-parts",
+            Shape::ThreeParts => "three-parts",
+        };
+        write!(f, "{shape}/{}", FateName(self.fate))?;
+        if self.shape != Shape::Direct {
+            write!(f, "/{}", FateName(self.other))?;
+        }
+        f.write_str(if self.is_dust { "/dust" } else { "" })?;
+        f.write_str(match self.reorg {
+            Reorg::None => "",
+            Reorg::OneBlock => "/reorg-1",
+            Reorg::BelowFinality => "/reorg-5",
+            Reorg::Swap => "/reorg-swap",
+        })
+    }
+}
+
+struct FateName(Fate);
+
+impl fmt::Display for FateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (close, end) = match self.0 {
+            Fate::Fulfilled => return f.write_str("fulfilled"),
+            Fate::Failed => return f.write_str("failed"),
+            Fate::Closed(close, end) => (close, end),
+        };
+        f.write_str(match close {
+            Close::Ours => "ours",
+            Close::PeersLatest => "peers-latest",
+            Close::PeersPrevious => "peers-previous",
+            Close::Revoked => "revoked",
+        })?;
+        f.write_str(match end {
+            End::Claimed => "-claimed",
+            End::TakenBack => "-taken-back",
+        })
+    }
+}
+
+/// Returns every scenario, each valid one once.
+pub fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for shape in [Shape::Direct, Shape::TwoParts, Shape::ThreeParts] {
+        for fate in fates() {
+            for is_dust in [false, true] {
+                for reorg in [Reorg::None, Reorg::OneBlock, Reorg::BelowFinality, Reorg::Swap] {
+                    for other in others(shape) {
+                        let scenario = Scenario { shape, fate, other, is_dust, reorg };
+                        all.extend(is_valid(scenario).then_some(scenario));
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+fn fates() -> Vec<Fate> {
+    let closes = [Close::Ours, Close::PeersLatest, Close::PeersPrevious, Close::Revoked];
+    let ends = [End::Claimed, End::TakenBack];
+    let on_chain = closes.into_iter().flat_map(|close| ends.map(|end| Fate::Closed(close, end)));
+    [Fate::Fulfilled, Fate::Failed].into_iter().chain(on_chain).collect()
+}
+
+fn others(shape: Shape) -> Vec<Fate> {
+    match shape {
+        Shape::Direct => vec![Fate::Failed],
+        Shape::TwoParts | Shape::ThreeParts => {
+            vec![Fate::Fulfilled, Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)]
+        }
+    }
+}
+
+fn is_valid(scenario: Scenario) -> bool {
+    match scenario.fate {
+        Fate::Fulfilled | Fate::Failed => scenario.reorg == Reorg::None,
+        Fate::Closed(close, end) => {
+            // Nobody gets what has no output, and only the newest commitments take each other's place.
+            let has_end = !scenario.is_dust || end == End::TakenBack;
+            let can_swap = matches!(close, Close::Ours | Close::PeersLatest);
+            has_end && (scenario.reorg != Reorg::Swap || can_swap)
+        }
+    }
+}
