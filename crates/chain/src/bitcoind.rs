@@ -32,7 +32,8 @@ use crate::rpc::{Failure, RPC_TIMEOUT, Rpc, RpcRefusal};
 /// | `Retry` | away, starting, busy, too slow, or its cookie file is missing |
 /// | `Refused` | the cookie is wrong (it was read again), or the URL is |
 /// | `NotFound` | the node does not have the block |
-/// | `Rejected` | the node refuses the transaction; the source is an [`RpcRefusal`] |
+/// | `FeeTooLow` | the node refuses the transaction for its fee; the source is an [`RpcRefusal`] |
+/// | `Rejected` | the node refuses it for another reason; the source is the same |
 /// | `Nonsense` | the answer cannot be understood, or is not what was asked for |
 #[derive(Debug, Clone)]
 pub struct BitcoindSource {
@@ -166,8 +167,8 @@ impl Broadcaster for BitcoindSource {
                 Ok(())
             }
             Err(Failure::Refusal(refusal)) => {
-                Err(ChainError::new(ChainErrorKind::Rejected, "bitcoind refuses the transaction")
-                    .with_source(refusal))
+                let kind = refused_kind(core::iter::once(refusal.message.as_str()));
+                Err(ChainError::new(kind, "bitcoind refuses the transaction").with_source(refusal))
             }
         }
     }
@@ -176,22 +177,21 @@ impl Broadcaster for BitcoindSource {
         let raw: Vec<String> = package.iter().map(serialize_hex).collect();
         let sent: Result<PackageAnswer, Failure> =
             self.rpc.call("submitpackage", &[json!(raw), json!(0)]);
-        let refusal = match sent {
+        let (kind, refusal) = match sent {
             Ok(answer) if answer.message == "success" => return Ok(()),
             Ok(answer) => package_refusal(answer),
-            Err(Failure::Refusal(refusal)) => refusal,
+            Err(Failure::Refusal(refusal)) => {
+                (refused_kind(core::iter::once(refusal.message.as_str())), refusal)
+            }
             Err(Failure::Chain(error)) => return Err(error),
         };
         // A part that is confirmed already spoils a package. Alone, each is told from a refusal.
         for transaction in package {
             match self.broadcast(transaction) {
                 Ok(()) => {}
-                Err(error) if error.kind == ChainErrorKind::Rejected => {
-                    return Err(ChainError::new(
-                        ChainErrorKind::Rejected,
-                        "bitcoind refuses the package",
-                    )
-                    .with_source(refusal));
+                Err(error) if is_refusal(&error) => {
+                    let error = ChainError::new(kind, "bitcoind refuses the package");
+                    return Err(error.with_source(refusal));
                 }
                 Err(error) => return Err(error),
             }
@@ -201,10 +201,25 @@ impl Broadcaster for BitcoindSource {
 }
 
 /// Says what a package was refused for, in the node's words for each transaction.
-fn package_refusal(answer: PackageAnswer) -> RpcRefusal {
+///
+/// A transaction that pays nothing is always too cheap by itself, so its words count only if there
+/// are no others.
+fn package_refusal(answer: PackageAnswer) -> (ChainErrorKind, RpcRefusal) {
     let errors = answer.results.into_values().filter_map(|result| result.error);
     let words: Vec<String> = core::iter::once(answer.message).chain(errors).collect();
-    RpcRefusal { code: RPC_VERIFY_REJECTED, message: words.join(": ") }
+    let said = if words.len() > 1 { &words[1..] } else { &words[..] };
+    let kind = refused_kind(said.iter().map(String::as_str));
+    (kind, RpcRefusal { code: RPC_VERIFY_REJECTED, message: words.join(": ") })
+}
+
+/// Says what a refusal in these words is: for the fee only if all of them are about it.
+fn refused_kind<'w>(mut words: impl Iterator<Item = &'w str>) -> ChainErrorKind {
+    let is_fee = words.all(|words| FEE_REASONS.iter().any(|reason| words.contains(reason)));
+    if is_fee { ChainErrorKind::FeeTooLow } else { ChainErrorKind::Rejected }
+}
+
+fn is_refusal(error: &ChainError) -> bool {
+    [ChainErrorKind::Rejected, ChainErrorKind::FeeTooLow].contains(&error.kind)
 }
 
 /// Says whether a refusal means that the node has the transaction already.
@@ -232,6 +247,17 @@ fn missing_block(failure: Failure) -> ChainError {
 fn nonsense(detail: &'static str) -> ChainError {
     ChainError::new(ChainErrorKind::Nonsense, detail)
 }
+
+/// What Bitcoin Core says where a higher fee would help: of the mempool's floor, of a replacement
+/// (BIP 125), and of both for a package.
+const FEE_REASONS: [&str; 6] = [
+    "insufficient fee",
+    "min relay fee not met",
+    "mempool min fee not met",
+    "insufficient anti-DoS fees",
+    "package feerate is less than",
+    "does not improve feerate diagram",
+];
 
 // Bitcoin Core's `RPCErrorCode`.
 const RPC_MISC_ERROR: i32 = -1;

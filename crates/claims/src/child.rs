@@ -18,21 +18,22 @@ use lastword_bolt3::{
     Anchors, TRUC_CHILD_MAX_VSIZE, anchor_witness, rules, script_pubkey, scripts,
 };
 use lastword_ports::{Coin, SigningRequest};
-use lastword_types::{ClaimRequest, CommitmentFormat, FeeRatePerKw, SigningKey};
+use lastword_types::{ClaimRequest, CommitmentFormat, SigningKey};
 
 use crate::error::ClaimErrorKind;
 use crate::fee::{fee_of, longest_signature};
-use crate::package::{check_size, urgency};
+use crate::package::check_size;
 use crate::presigned::{coin_input, sign_coin};
 use crate::purse::Purse;
+use crate::terms::Terms;
 
 /// A child and what it pays.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub(crate) transaction: Transaction,
     pub(crate) fee: Amount,
-    /// The coin that pays it.
-    pub(crate) coin: Coin,
+    /// The coins that pay it.
+    pub(crate) coins: Vec<Coin>,
 }
 
 /// Our commitment, signed, for which a child may have to pay.
@@ -41,50 +42,68 @@ pub(crate) struct Parent<'a> {
     pub(crate) transaction: &'a Transaction,
     pub(crate) format: CommitmentFormat,
     pub(crate) local_funding_pubkey: &'a PublicKey,
+    pub(crate) at_stake: Amount,
 }
 
 impl Parent<'_> {
-    /// Builds the child that brings parent and child to the rate of now, if the parent does not
-    /// reach it alone and has an output for that. With `last`, only one that may replace it.
+    /// Builds the child that brings parent and child to the rate that is wanted, if the parent does
+    /// not reach it alone and has an output for that. In place of another only if it may replace that.
     ///
     /// A child that replaces another has to pay for its own relay on top of what that paid, one
     /// satoshi for each virtual byte (BIP 125, rule 4); so it is not replaced at every twitch of the
     /// rate.
     pub(crate) fn child(
         &self,
-        last: Option<&Child>,
+        terms: &Terms,
+        has_child: bool,
         purse: &mut Purse<'_, '_>,
     ) -> Result<Option<Child>, ClaimErrorKind> {
-        let rate = purse.rate(urgency(self.request));
         let Some(anchor) = self.anchor() else { return Ok(None) };
-        let paid = self.fee();
-        if paid >= fee_of(self.transaction, rate) {
+        if self.fee() >= fee_of(self.transaction, terms.wanted) {
             return Ok(None);
         }
-        let mut child = self.draft(&anchor, purse.destination());
+        let destination = purse.destination(terms);
+        let first = self.draft(&anchor, &destination, 1);
+        if has_child && self.child_fee(&first, terms) < terms.least(&first) {
+            return Ok(None);
+        }
+        let dust = first.output[0].script_pubkey.minimal_non_dust();
+        let fee = |child: &Transaction| self.child_fee(child, terms).max(terms.least(child));
+        let coins = purse.gather(|count| {
+            let fee = fee(&self.draft(&anchor, &destination, count));
+            Ok((fee + dust).checked_sub(anchor.output.value).unwrap_or(Amount::ZERO))
+        })?;
+        let mut child = self.draft(&anchor, &destination, coins.len());
         if self.transaction.version == Version(3) {
             check_size(&child, TRUC_CHILD_MAX_VSIZE)?;
         }
-        let both = fee_of(self.transaction, rate) + fee_of(&child, rate);
-        let fee = both.checked_sub(paid).unwrap_or(Amount::ZERO);
-        let relay = fee_of(&child, FeeRatePerKw::FLOOR);
-        if last.is_some_and(|last| fee < last.fee + relay) {
-            return Ok(None);
+        let fee = fee(&child);
+        for (place, coin) in places().zip(&coins) {
+            child.input[place].previous_output = coin.outpoint;
         }
-        let dust = child.output[0].script_pubkey.minimal_non_dust();
-        let needed = (fee + dust).checked_sub(anchor.output.value).unwrap_or(Amount::ZERO);
-        let coin = purse.choose(needed)?;
-        child.input[COIN].previous_output = coin.outpoint;
-        child.output[0].value = coin.amount + anchor.output.value - fee;
+        let funds: Amount = coins.iter().map(|coin| coin.amount).sum();
+        child.output[0].value = funds + anchor.output.value - fee;
         self.sign(&anchor, &mut child, purse)?;
-        sign_coin(&mut child, COIN, &coin, purse)?;
-        purse.reserve(&coin);
-        purse.use_destination();
-        Ok(Some(Child { transaction: child, fee, coin }))
+        for (place, coin) in places().zip(&coins) {
+            sign_coin(&mut child, place, coin, purse)?;
+        }
+        purse.reserve(coins.iter().map(|coin| coin.outpoint));
+        purse.use_destination(terms);
+        Ok(Some(Child { transaction: child, fee, coins }))
+    }
+
+    /// What a child pays so that both reach the rate that is wanted: beyond the rate of now no more
+    /// than what is at stake.
+    fn child_fee(&self, child: &Transaction, terms: &Terms) -> Amount {
+        let [asked, wanted] = [terms.asked, terms.wanted].map(|rate| {
+            let both = fee_of(self.transaction, rate) + fee_of(child, rate);
+            both.checked_sub(self.fee()).unwrap_or(Amount::ZERO)
+        });
+        wanted.min(asked.max(self.at_stake))
     }
 
     /// What the parent pays by itself.
-    fn fee(&self) -> Amount {
+    pub(crate) fn fee(&self) -> Amount {
         let outputs = self.transaction.output.iter().map(|output| output.value);
         self.request.amount.checked_sub(outputs.sum()).unwrap_or(Amount::ZERO)
     }
@@ -103,20 +122,22 @@ impl Parent<'_> {
         Some(Anchor { outpoint, output: output.clone(), script })
     }
 
-    /// The child as heavy as it will be, without the coin's name and without an amount.
-    fn draft(&self, anchor: &Anchor, destination: ScriptBuf) -> Transaction {
+    /// The child as heavy as it will be, without the coins' names and without an amount.
+    fn draft(&self, anchor: &Anchor, destination: &ScriptBuf, coins: usize) -> Transaction {
         let anchor = TxIn {
             previous_output: anchor.outpoint,
             sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
             witness: self.witness(anchor, &longest_signature()),
             ..TxIn::default()
         };
+        let mut input = Vec::from([coin_input(), anchor]);
+        input.extend((1..coins).map(|_| coin_input()));
         Transaction {
             // A child of a version-3 transaction has version 3 too (BIP 431, rule 2).
             version: self.transaction.version,
             lock_time: LockTime::ZERO,
-            input: Vec::from([coin_input(), anchor]),
-            output: Vec::from([TxOut { value: Amount::ZERO, script_pubkey: destination }]),
+            input,
+            output: Vec::from([TxOut { value: Amount::ZERO, script_pubkey: destination.clone() }]),
         }
     }
 
@@ -157,7 +178,11 @@ struct Anchor {
     script: ScriptBuf,
 }
 
-/// The inputs of a child. The coin comes first: what it holds is what comes back, and what the anchor
-/// holds is part of the fee.
-const COIN: usize = 0;
+/// The input of a child that spends the anchor. A coin comes first: what it holds is what comes back,
+/// and what the anchor holds is part of the fee.
 const ANCHOR: usize = 1;
+
+/// The inputs of a child that spend coins.
+fn places() -> impl Iterator<Item = usize> {
+    core::iter::once(0).chain(ANCHOR + 1..)
+}

@@ -18,6 +18,12 @@ pub(crate) fn fee_ceil(rate: FeeRatePerKw, weight: u64) -> Amount {
     Amount::from_sat(u64::from(rate.0).saturating_mul(weight).div_ceil(1000))
 }
 
+/// Returns the rate that a fee reaches, rounded down.
+pub(crate) fn rate_of(fee: Amount, weight: u64) -> FeeRatePerKw {
+    let rate = fee.to_sat().saturating_mul(1000).checked_div(weight).unwrap_or(0);
+    FeeRatePerKw(u32::try_from(rate).unwrap_or(u32::MAX))
+}
+
 /// Returns a signature as long as one can be: its first half needs a leading zero, its second, which
 /// BIP 146 keeps low, does not.
 pub(crate) fn longest_signature() -> Signature {

@@ -3,17 +3,22 @@
 
 extern crate alloc;
 
+mod channel;
 mod child;
 mod claims;
 mod error;
 mod fee;
+mod offers;
 mod package;
 mod penalty;
 mod presigned;
 mod purse;
+mod schedule;
 mod sweep;
+mod terms;
 
-pub use claims::{Claims, Due, MAX_SWEEPS_PER_TRANSACTION};
+pub use channel::MAX_SWEEPS_PER_TRANSACTION;
+pub use claims::{Claims, Due, Refusal};
 pub use error::{ClaimError, ClaimErrorKind};
 pub use penalty::SECURITY_DELAY;
 pub use purse::Wallet;

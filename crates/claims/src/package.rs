@@ -1,15 +1,18 @@
 //! [`Package`]: a signed transaction and the requests that it answers.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, Transaction, Txid};
+use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Txid};
 use lastword_ports::{ChannelSigner, SigningRequest, Urgency};
-use lastword_types::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
+use lastword_types::{ClaimKind, ClaimRequest, FeeRatePerKw, SigningKey, SweepWitness};
 
 use crate::child::Child;
 use crate::error::ClaimErrorKind;
+use crate::fee::rate_of;
+use crate::offers::Offer;
 
 /// A signed transaction and the requests that it answers, by their outputs.
 #[derive(Debug, Clone)]
@@ -17,24 +20,49 @@ pub(crate) struct Package {
     pub(crate) transaction: Transaction,
     /// Never empty.
     pub(crate) claimed: BTreeSet<OutPoint>,
-    /// The coin of our wallet that pays the fee, where one does.
-    pub(crate) coin: Option<OutPoint>,
+    /// The coins of our wallet that pay the fee, where some do.
+    pub(crate) coins: Vec<OutPoint>,
     /// What pays for the transaction while it is unconfirmed.
     pub(crate) child: Option<Child>,
+    /// What a replacement has to exceed: the fee of the child, or else of the transaction where that
+    /// can be replaced.
+    pub(crate) fee: Amount,
+    /// What transaction and child pay together, for each 1,000 units of their weight.
+    pub(crate) rate: FeeRatePerKw,
+    /// What it was to replace.
+    pub(crate) replaced: Vec<Offer>,
+    /// The script of the wallet that it pays, where it pays one.
+    pub(crate) destination: Option<ScriptBuf>,
 }
 
 impl Package {
-    /// A package that answers one request and spends no coin.
-    pub(crate) fn alone(outpoint: OutPoint, transaction: Transaction) -> Self {
-        Self { transaction, claimed: BTreeSet::from([outpoint]), coin: None, child: None }
+    /// A package that spends no coin and has no child, of a transaction that pays `fee`.
+    pub(crate) fn new(claimed: BTreeSet<OutPoint>, transaction: Transaction, fee: Amount) -> Self {
+        let rate = rate_of(fee, transaction.weight().to_wu());
+        let (coins, replaced) = (Vec::new(), Vec::new());
+        let (child, destination) = (None, None);
+        Self { transaction, claimed, coins, child, fee, rate, replaced, destination }
     }
 
-    /// Takes a child in, in place of the one before, if there is one to take in.
-    pub(crate) fn give(&mut self, child: Option<Child>) {
-        if let Some(child) = child {
-            self.coin = Some(child.coin.outpoint);
-            self.child = Some(child);
-        }
+    /// A package that answers one request and spends no coin.
+    pub(crate) fn alone(outpoint: OutPoint, transaction: Transaction, fee: Amount) -> Self {
+        Self::new(BTreeSet::from([outpoint]), transaction, fee)
+    }
+
+    /// Takes a child in, in place of the one before; `paid` is what the transaction pays.
+    pub(crate) fn give(&mut self, child: Child, paid: Amount) {
+        let weight = self.transaction.weight() + child.transaction.weight();
+        self.rate = rate_of(paid + child.fee, weight.to_wu());
+        self.fee = child.fee;
+        self.destination =
+            child.transaction.output.first().map(|output| output.script_pubkey.clone());
+        self.coins = child.coins.iter().map(|coin| coin.outpoint).collect();
+        self.child = Some(child);
+    }
+
+    /// Says whether it pays for replacing what others claimed too.
+    pub(crate) fn is_heir(&self) -> bool {
+        self.replaced.iter().any(Offer::has_heir)
     }
 
     /// Says whether this transaction is in it.
@@ -53,7 +81,10 @@ pub(crate) fn check(request: &ClaimRequest) -> Result<(), ClaimErrorKind> {
         return Err(ClaimErrorKind::Request("there is no such amount"));
     }
     match &request.kind {
-        ClaimKind::Commitment { transaction, .. } => {
+        ClaimKind::Commitment { transaction, at_stake, .. } => {
+            if *at_stake > request.amount {
+                return Err(ClaimErrorKind::Request("more is at stake than it spends"));
+            }
             check_spends(transaction, request.outpoint)?;
             let mut outputs = transaction.output.iter().map(|output| output.value);
             let paid = outputs.try_fold(Amount::ZERO, Amount::checked_add);

@@ -4,12 +4,8 @@
 //! transaction with others. When that time is near, each goes alone, so that nobody who spends one
 //! of them holds up the rest (BOLT 5, "Revoked Transaction Close Handling", V-8 and V-9).
 
-use alloc::collections::BTreeMap;
-
-use bitcoin::{Amount, OutPoint};
+use bitcoin::OutPoint;
 use lastword_types::{BlockHeight, ClaimKind, ClaimRequest, SweepWitness};
-
-use crate::package::Package;
 
 /// The blocks before its deadline from which on a penalty goes alone.
 ///
@@ -47,16 +43,10 @@ pub(crate) fn is_pressing(request: &ClaimRequest, next: BlockHeight) -> bool {
 /// most to pay with. The others need not pay for that.
 ///
 /// Source: BIP 125, rule 3.
-pub(crate) fn successor(
-    package: &Package,
-    request: impl Fn(&OutPoint) -> Option<ClaimRequest>,
+pub(crate) fn heir<'r>(
+    claimed: impl Iterator<Item = &'r ClaimRequest>,
     next: BlockHeight,
-) -> Option<(OutPoint, Amount)> {
-    let requests: BTreeMap<OutPoint, ClaimRequest> =
-        package.claimed.iter().filter_map(|it| Some((*it, request(it)?))).collect();
-    let spent: Amount = requests.values().map(|request| request.amount).sum();
-    let paid: Amount = package.transaction.output.iter().map(|output| output.value).sum();
-    let pressing = requests.values().filter(|request| is_pressing(request, next));
-    let heir = pressing.max_by_key(|request| (request.amount, request.outpoint))?;
-    Some((heir.outpoint, spent.checked_sub(paid)?))
+) -> Option<OutPoint> {
+    let pressing = claimed.filter(|request| is_pressing(request, next));
+    pressing.map(|request| (request.amount, request.outpoint)).max().map(|(_, heir)| heir)
 }

@@ -8,15 +8,14 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, EcdsaSighashType, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use lastword_bolt3::{TRUC_PARENT_MAX_VSIZE, funding_witness, htlc_witness, rules};
 use lastword_ports::Coin;
-use lastword_types::{
-    ClaimKind, ClaimRequest, CommitmentFormat, FeeRatePerKw, PaymentPreimage, SigningKey,
-};
+use lastword_types::{ClaimKind, ClaimRequest, CommitmentFormat, PaymentPreimage, SigningKey};
 
 use crate::child::Parent;
 use crate::error::ClaimErrorKind;
-use crate::fee::{fee_of, longest_coin_witness, longest_signature};
-use crate::package::{Package, check_size, sign, urgency};
+use crate::fee::{longest_coin_witness, longest_signature};
+use crate::package::{Package, check_size, sign};
 use crate::purse::Purse;
+use crate::terms::Terms;
 
 /// What a request says about our commitment.
 pub(crate) struct Commitment<'a> {
@@ -25,6 +24,7 @@ pub(crate) struct Commitment<'a> {
     pub(crate) remote_funding_pubkey: &'a PublicKey,
     pub(crate) local_funding_pubkey: &'a PublicKey,
     pub(crate) format: CommitmentFormat,
+    pub(crate) at_stake: Amount,
 }
 
 impl<'a> Commitment<'a> {
@@ -37,12 +37,14 @@ impl<'a> Commitment<'a> {
                 remote_funding_pubkey,
                 local_funding_pubkey,
                 format,
+                at_stake,
             } => Some(Self {
                 transaction,
                 remote_signature,
                 remote_funding_pubkey,
                 local_funding_pubkey,
                 format: *format,
+                at_stake: *at_stake,
             }),
             ClaimKind::SecondStage { .. } | ClaimKind::Sweep { .. } => None,
         }
@@ -55,6 +57,7 @@ impl<'a> Commitment<'a> {
     pub(crate) fn build(
         &self,
         request: &ClaimRequest,
+        terms: &Terms,
         purse: &mut Purse<'_, '_>,
     ) -> Result<(Package, Option<ClaimErrorKind>), ClaimErrorKind> {
         let mut transaction = self.transaction.clone();
@@ -66,42 +69,45 @@ impl<'a> Commitment<'a> {
             self.remote_signature,
             self.remote_funding_pubkey,
         );
-        let mut package = Package::alone(request.outpoint, transaction);
-        let error = match self.parent(request, &package.transaction).child(None, purse) {
-            Ok(child) => {
-                package.give(child);
-                None
-            }
+        let parent = self.parent(request, &transaction);
+        let paid = parent.fee();
+        let (child, error) = match terms.afford(|terms| parent.child(terms, false, purse)) {
+            Ok((child, error)) => (child, error),
             // Nobody relays what pays nothing.
             Err(error) if !rules(self.format).commitment_pays_fee => return Err(error),
-            Err(error) => Some(error),
+            Err(error) => (None, Some(error)),
         };
+        let package = Package::alone(request.outpoint, transaction, paid);
+        let mut package = Package { fee: Amount::ZERO, ..package };
+        if let Some(child) = child {
+            package.give(child, paid);
+        }
         Ok((package, error))
     }
 
-    /// Gives the commitment a child that pays more, if that is asked for now.
+    /// Returns the same commitment with a child that pays more, if that is asked for now, and what it
+    /// had to do without.
     pub(crate) fn raise(
         &self,
         request: &ClaimRequest,
-        package: &mut Package,
+        package: &Package,
+        terms: &Terms,
         purse: &mut Purse<'_, '_>,
-    ) -> Result<(), ClaimErrorKind> {
-        // The child that is replaced gives its coin back.
-        let last = package.child.as_ref();
-        if let Some(last) = last {
-            purse.release(&last.coin);
-        }
-        let raised = self.parent(request, &package.transaction).child(last, purse);
-        if let (Some(last), Ok(None) | Err(_)) = (last, &raised) {
-            purse.reserve(&last.coin);
-        }
-        package.give(raised?);
-        Ok(())
+    ) -> Result<(Option<Package>, Option<ClaimErrorKind>), ClaimErrorKind> {
+        let parent = self.parent(request, &package.transaction);
+        let has_child = package.child.is_some();
+        let (child, error) = terms.afford(|terms| parent.child(terms, has_child, purse))?;
+        let raised = child.map(|child| {
+            let mut raised = package.clone();
+            raised.give(child, parent.fee());
+            raised
+        });
+        Ok((raised, error))
     }
 
     fn parent<'p>(&'p self, request: &'p ClaimRequest, transaction: &'p Transaction) -> Parent<'p> {
-        let (format, local_funding_pubkey) = (self.format, self.local_funding_pubkey);
-        Parent { request, transaction, format, local_funding_pubkey }
+        let Self { format, local_funding_pubkey, at_stake, .. } = *self;
+        Parent { request, transaction, format, local_funding_pubkey, at_stake }
     }
 }
 
@@ -138,17 +144,26 @@ impl<'a> SecondStage<'a> {
         }
     }
 
-    /// Signs the HTLC transaction, and gives it a fee where its format leaves that to us.
+    /// Signs the HTLC transaction, and gives it a fee where its format leaves that to us; returns also
+    /// what it had to do without.
     pub(crate) fn build(
         &self,
         request: &ClaimRequest,
+        terms: &Terms,
         purse: &mut Purse<'_, '_>,
-    ) -> Result<Package, ClaimErrorKind> {
-        if rules(self.format).htlc_pays_fee {
-            self.as_it_is(request, purse)
-        } else {
-            self.with_a_coin(request, purse)
+    ) -> Result<(Package, Option<ClaimErrorKind>), ClaimErrorKind> {
+        if self.pays_by_itself() {
+            return self.as_it_is(request, purse).map(|package| (package, None));
         }
+        if self.remote_sighash != EcdsaSighashType::SinglePlusAnyoneCanPay {
+            return Err(ClaimErrorKind::Request("the peer's signature allows no further input"));
+        }
+        terms.afford(|terms| self.with_coins(request, terms, purse))
+    }
+
+    /// Says whether its fee was agreed with the peer, so that nothing can be added.
+    pub(crate) fn pays_by_itself(&self) -> bool {
+        rules(self.format).htlc_pays_fee
     }
 
     /// Signs the transaction without touching it: the peer's signature covers all of it (H-4).
@@ -159,47 +174,69 @@ impl<'a> SecondStage<'a> {
     ) -> Result<Package, ClaimErrorKind> {
         let mut transaction = self.transaction.clone();
         self.sign(request, &mut transaction, purse)?;
-        Ok(Package::alone(request.outpoint, transaction))
+        let fee = self.paid(request);
+        Ok(Package::alone(request.outpoint, transaction, fee))
     }
 
-    /// Adds a coin for the fee, and change where it is above dust (H-2).
+    /// Adds coins for the fee, and change where it is above dust (H-2).
     ///
     /// The peer's signature covers the input and the output at index 0 and no other (H-1), and the
     /// version. Where that is 3, the rules for children of unconfirmed transactions never apply: the
-    /// commitment is confirmed before its HTLC outputs are claimed, and so is the coin.
-    fn with_a_coin(
+    /// commitment is confirmed before its HTLC outputs are claimed, and so are the coins.
+    fn with_coins(
         &self,
         request: &ClaimRequest,
+        terms: &Terms,
         purse: &mut Purse<'_, '_>,
     ) -> Result<Package, ClaimErrorKind> {
-        if self.remote_sighash != EcdsaSighashType::SinglePlusAnyoneCanPay {
-            return Err(ClaimErrorKind::Request("the peer's signature allows no further input"));
-        }
-        let rate = purse.rate(urgency(request));
-        let mut transaction = self.transaction.clone();
-        transaction.input[0].witness = self.witness(request, &longest_signature());
-        transaction.input.push(coin_input());
-        let fee = fee_of(&transaction, rate);
-        if fee >= request.amount {
-            return Err(ClaimErrorKind::NotWorthItsFee { amount: request.amount, fee });
-        }
+        // The HTLC brings its whole value to its output, and no fee may be as much.
+        let budget = request.amount.checked_sub(Amount::ONE_SAT).unwrap_or(Amount::ZERO);
+        let not_worth = |fee| ClaimErrorKind::NotWorthItsFee { amount: request.amount, fee };
         // What the HTLC transaction pays by itself is zero in this format, but it is not ours to say.
-        let paid = request.amount - transaction.output[0].value;
-        let coin = purse.choose(fee.checked_sub(paid).unwrap_or(Amount::ZERO))?;
-        transaction.input[1].previous_output = coin.outpoint;
-        let has_change =
-            add_change(&mut transaction, coin.amount + paid, rate, purse.destination());
+        let paid = self.paid(request);
+        let coins = purse.gather(|count| {
+            let fee = terms
+                .fee(&self.draft(request, count), budget)
+                .map_err(|fee| ClaimErrorKind::NotWorthItsFee { amount: request.amount, fee })?;
+            Ok(fee.checked_sub(paid).unwrap_or(Amount::ZERO))
+        })?;
+        let mut transaction = self.draft(request, coins.len());
+        for (input, coin) in transaction.input.iter_mut().skip(1).zip(&coins) {
+            input.previous_output = coin.outpoint;
+        }
+        let funds = paid + coins.iter().map(|coin| coin.amount).sum::<Amount>();
+        let change = Change { funds, budget, script_pubkey: purse.destination(terms) };
+        let has_change = change.add(&mut transaction, terms).map_err(not_worth)?;
         if transaction.version == Version(3) {
             check_size(&transaction, TRUC_PARENT_MAX_VSIZE)?;
         }
         self.sign(request, &mut transaction, purse)?;
-        sign_coin(&mut transaction, 1, &coin, purse)?;
-        purse.reserve(&coin);
-        if has_change {
-            purse.use_destination();
+        for (input, coin) in (1..).zip(&coins) {
+            sign_coin(&mut transaction, input, coin, purse)?;
         }
-        let package = Package::alone(request.outpoint, transaction);
-        Ok(Package { coin: Some(coin.outpoint), ..package })
+        purse.reserve(coins.iter().map(|coin| coin.outpoint));
+        if has_change {
+            purse.use_destination(terms);
+        }
+        let change = transaction.output.get(1);
+        let left = change.map_or(Amount::ZERO, |output| output.value);
+        let destination = change.map(|output| output.script_pubkey.clone());
+        let coins = coins.iter().map(|coin| coin.outpoint).collect();
+        let package = Package::alone(request.outpoint, transaction, funds - left);
+        Ok(Package { coins, destination, ..package })
+    }
+
+    /// What the HTLC transaction pays by itself.
+    fn paid(&self, request: &ClaimRequest) -> Amount {
+        request.amount - self.transaction.output[0].value
+    }
+
+    /// The transaction as heavy as it will be, with inputs for coins that are not chosen yet.
+    fn draft(&self, request: &ClaimRequest, coins: usize) -> Transaction {
+        let mut transaction = self.transaction.clone();
+        transaction.input[0].witness = self.witness(request, &longest_signature());
+        transaction.input.extend((0..coins).map(|_| coin_input()));
+        transaction
     }
 
     /// Signs the HTLC input, which is the first.
@@ -237,24 +274,40 @@ pub(crate) fn coin_input() -> TxIn {
     }
 }
 
-/// Adds an output for what `funds` leave over after the fee, if that is above dust; otherwise it
-/// goes to the fee. Says whether it did.
-fn add_change(
-    transaction: &mut Transaction,
+/// What may come back of the coins that pay a fee.
+struct Change {
+    /// What the coins bring in for the fee.
     funds: Amount,
-    rate: FeeRatePerKw,
-    destination: ScriptBuf,
-) -> bool {
-    let dust = destination.minimal_non_dust();
-    transaction.output.push(TxOut { value: Amount::ZERO, script_pubkey: destination });
-    let left = funds.checked_sub(fee_of(transaction, rate)).unwrap_or(Amount::ZERO);
-    let has_change = left >= dust && left > Amount::ZERO;
-    if has_change {
-        transaction.output[1].value = left;
-    } else {
-        transaction.output.truncate(1);
+    /// The most that the fee may be.
+    budget: Amount,
+    script_pubkey: ScriptBuf,
+}
+
+impl Change {
+    /// Adds an output for what is left over after the fee, if that is above dust; otherwise it goes
+    /// to the fee. Says whether it did, or what a transaction with change costs that cannot pay for
+    /// the change.
+    fn add(self, transaction: &mut Transaction, terms: &Terms) -> Result<bool, Amount> {
+        let dust = self.script_pubkey.minimal_non_dust().max(Amount::ONE_SAT);
+        let output = TxOut { value: Amount::ZERO, script_pubkey: self.script_pubkey };
+        transaction.output.push(output);
+        let left = match terms.fee(transaction, self.budget) {
+            Ok(fee) => self.funds.checked_sub(fee),
+            // Everything that the coins hold would go to the fee.
+            Err(fee) if self.funds >= self.budget + dust => return Err(fee),
+            Err(_) => None,
+        };
+        match left {
+            Some(left) if left >= dust => {
+                transaction.output[1].value = left;
+                Ok(true)
+            }
+            Some(_) | None => {
+                transaction.output.truncate(1);
+                Ok(false)
+            }
+        }
     }
-    has_change
 }
 
 /// Has the wallet sign its coin, which is the input at this index.

@@ -9,6 +9,7 @@ use lastword_ports::{ChainError, ChannelSigner, Coin, CoinSource, FeeSource, Urg
 use lastword_types::FeeRatePerKw;
 
 use crate::error::ClaimErrorKind;
+use crate::terms::Terms;
 
 /// The three ports that a claim needs.
 pub struct Wallet<'a> {
@@ -55,40 +56,74 @@ impl<'a, 'w> Purse<'a, 'w> {
         *known.get_or_insert_with(|| self.wallet.fees.feerate(urgency).max(FeeRatePerKw::FLOOR))
     }
 
-    /// Returns the script that the next transaction pays; the same until it is used.
-    pub(crate) fn destination(&mut self) -> ScriptBuf {
-        self.destination.get_or_insert_with(|| self.wallet.coins.destination()).clone()
+    /// Returns the script that the next transaction pays: that of what it replaces, or else one that
+    /// is the same until it is used.
+    pub(crate) fn destination(&mut self, terms: &Terms) -> ScriptBuf {
+        match &terms.destination {
+            Some(script) => script.clone(),
+            None => self.destination.get_or_insert_with(|| self.wallet.coins.destination()).clone(),
+        }
     }
 
     /// Says that a transaction pays the destination, so that the next one gets another.
-    pub(crate) fn use_destination(&mut self) {
-        self.destination = None;
+    pub(crate) fn use_destination(&mut self, terms: &Terms) {
+        if terms.destination.is_none() {
+            self.destination = None;
+        }
     }
 
-    /// Returns the smallest free coin that holds at least `needed`.
-    pub(crate) fn choose(&mut self, needed: Amount) -> Result<Coin, ClaimErrorKind> {
+    /// Returns the coins that together hold what a transaction needs that spends so many of them:
+    /// the smallest free coin that suffices, or else as few as possible.
+    pub(crate) fn gather(
+        &mut self,
+        needed: impl Fn(usize) -> Result<Amount, ClaimErrorKind>,
+    ) -> Result<Vec<Coin>, ClaimErrorKind> {
+        let one = needed(1)?;
+        let mut free: Vec<Coin> = self.free()?.cloned().collect();
+        free.sort_by_key(|coin| (coin.amount, coin.outpoint));
+        if let Some(coin) = free.iter().find(|coin| coin.amount >= one) {
+            return Ok(Vec::from([coin.clone()]));
+        }
+        free.reverse();
+        free.truncate(COINS_MAX);
+        for count in 2..=free.len() {
+            let Some(coins) = free.get(..count) else { break };
+            // Each holds at most 21 million coins and they are few.
+            let total: Amount = coins.iter().map(|coin| coin.amount).sum();
+            if needed(count).is_ok_and(|needed| total >= needed) {
+                return Ok(coins.to_vec());
+            }
+        }
+        Err(ClaimErrorKind::NoCoin { needed: one })
+    }
+
+    /// Visits the coins that no claim spends.
+    fn free(&mut self) -> Result<impl Iterator<Item = &Coin>, ClaimErrorKind> {
         let listed = self
             .coins
             .get_or_insert_with(|| self.wallet.coins.coins().map_err(Arc::new))
             .as_ref()
             .map_err(|error| ClaimErrorKind::Wallet(Arc::clone(error)))?;
-        listed
+        let reserved = &self.reserved;
+        Ok(listed
             .iter()
-            .filter(|coin| (needed..=Amount::MAX_MONEY).contains(&coin.amount))
+            .filter(|coin| coin.amount <= Amount::MAX_MONEY)
             .filter(|coin| coin.script_pubkey.is_p2wpkh())
-            .filter(|coin| !self.reserved.contains(&coin.outpoint))
-            .min_by_key(|coin| (coin.amount, coin.outpoint))
-            .cloned()
-            .ok_or(ClaimErrorKind::NoCoin { needed })
+            .filter(|coin| !reserved.contains(&coin.outpoint)))
     }
 
-    /// Keeps a coin for the claim that spends it.
-    pub(crate) fn reserve(&mut self, coin: &Coin) {
-        self.reserved.insert(coin.outpoint);
+    /// Keeps coins for the claim that spends them.
+    pub(crate) fn reserve(&mut self, coins: impl IntoIterator<Item = OutPoint>) {
+        self.reserved.extend(coins);
     }
 
-    /// Gives a coin back.
-    pub(crate) fn release(&mut self, coin: &Coin) {
-        self.reserved.remove(&coin.outpoint);
+    /// Gives coins back.
+    pub(crate) fn release(&mut self, coins: &[OutPoint]) {
+        for coin in coins {
+            self.reserved.remove(coin);
+        }
     }
 }
+
+/// The coins that pay for one claim at most.
+const COINS_MAX: usize = 8;

@@ -16,9 +16,10 @@ use lastword_types::{
 };
 
 use crate::error::ClaimErrorKind;
-use crate::fee::{fee_ceil, fee_of, longest_signature};
+use crate::fee::{fee_ceil, longest_signature};
 use crate::package::{Package, sign, urgency};
 use crate::purse::Purse;
+use crate::terms::Terms;
 
 /// One output to sweep: its request, taken apart.
 #[derive(Debug, Clone, Copy)]
@@ -138,42 +139,34 @@ pub(crate) enum Failure {
 }
 
 /// Builds and signs one transaction for `sweeps`, of which there is at least one, all with the same
-/// lock time, that pays `replaced` more than its own relay costs if it replaces another.
+/// lock time.
 pub(crate) fn build(
     sweeps: &[Sweep<'_>],
-    urgency: Urgency,
-    replaced: Option<Amount>,
+    terms: &Terms,
     purse: &mut Purse<'_, '_>,
 ) -> Result<Package, Failure> {
     let mut transaction = Transaction {
         version: Version::TWO,
         lock_time: sweeps.first().map_or(LockTime::ZERO, |sweep| lock_time(sweep.lock_time)),
         input: sweeps.iter().map(Sweep::input).collect(),
-        output: Vec::from([TxOut { value: Amount::ZERO, script_pubkey: purse.destination() }]),
+        output: Vec::from([TxOut { value: Amount::ZERO, script_pubkey: purse.destination(terms) }]),
     };
     // A request holds at most 21 million coins and a transaction a hundred requests: it fits.
     let total: Amount = sweeps.iter().map(|sweep| sweep.request.amount).sum();
-    let fee = fee_of(&transaction, purse.rate(urgency));
-    let fee = replaced.map_or(fee, |replaced| {
-        let relay = fee_of(&transaction, FeeRatePerKw::FLOOR);
-        fee.max(replaced.checked_add(relay).unwrap_or(Amount::MAX))
-    });
-    let dust = transaction.output[0].script_pubkey.minimal_non_dust();
-    match total.checked_sub(fee) {
-        Some(value) if value >= dust && value > Amount::ZERO => {
-            transaction.output[0].value = value;
-        }
-        Some(_) | None => return Err(Failure::NotWorthItsFee(fee)),
-    }
+    let least_left = transaction.output[0].script_pubkey.minimal_non_dust().max(Amount::ONE_SAT);
+    let budget = total.checked_sub(least_left).unwrap_or(Amount::ZERO);
+    let fee = terms.fee(&transaction, budget).map_err(Failure::NotWorthItsFee)?;
+    transaction.output[0].value = total - fee;
     for (input, sweep) in sweeps.iter().enumerate() {
         let signer = &mut *purse.wallet.signer;
         let signature = sign(sweep.request, sweep.key(), &transaction, input, signer)
             .map_err(|kind| Failure::Signer(input, kind))?;
         transaction.input[input].witness = sweep.stack(&signature);
     }
-    purse.use_destination();
+    purse.use_destination(terms);
     let claimed = sweeps.iter().map(|sweep| sweep.request.outpoint).collect();
-    Ok(Package { transaction, claimed, coin: None, child: None })
+    let destination = transaction.output.first().map(|output| output.script_pubkey.clone());
+    Ok(Package { destination, ..Package::new(claimed, transaction, fee) })
 }
 
 fn lock_time(height: BlockHeight) -> LockTime {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{Transaction, Txid};
 use lastword_chain::{Nonsense, RawBlock, Step, TrackError};
-use lastword_claims::Wallet;
+use lastword_claims::{Refusal, Wallet};
 use lastword_ports::{ChainError, ChainErrorKind};
 use lastword_types::{BlockHeight, BlockRef, ChainDelta, ChannelId, MonitorRecord};
 
@@ -138,7 +138,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes in what the broadcaster said: a claim that it refuses is built anew at the next call.
+    /// Takes in what the broadcaster said: a claim that it refuses is built anew at the next call, and
+    /// pays more if the fee was the reason.
     fn was_offered(
         &mut self,
         txid: Txid,
@@ -147,12 +148,19 @@ impl Driver {
         self.logs.observe(Boundary::Broadcast);
         match offered {
             Ok(()) => Ok(()),
-            Err(error) if error.kind == ChainErrorKind::Rejected => {
-                self.claims.refused(txid);
+            Err(error) => {
+                let refusal = match error.kind {
+                    ChainErrorKind::Rejected => Refusal::Other,
+                    ChainErrorKind::FeeTooLow => Refusal::Fee,
+                    ChainErrorKind::Retry
+                    | ChainErrorKind::Refused
+                    | ChainErrorKind::Nonsense
+                    | ChainErrorKind::NotFound => return Err(EngineError::Chain(error)),
+                };
+                self.claims.refused(txid, refusal);
                 tracing::debug!(%txid, %error, "a claim was refused and is offered again later");
                 Ok(())
             }
-            Err(error) => Err(EngineError::Chain(error)),
         }
     }
 }

@@ -12,6 +12,7 @@ use lastword_types::{
 };
 
 use crate::closing::Closing;
+use crate::deadline;
 use crate::funding::{self, Scope};
 use crate::index::{self, Index};
 use crate::revoked;
@@ -62,22 +63,25 @@ fn commitment(scope: &Scope<'_>, index: &Index) -> Option<ClaimRequest> {
     let parameters = scope.parameters();
     let ChannelParameters { channel_id, funding_outpoint, funding_amount, local, remote, .. } =
         &*parameters;
-    let outputs = closing.outputs().filter_map(|(_, output)| how(scope.state, &closing, output));
-    let deadline = outputs.filter_map(How::deadline).min();
+    let pressed = closing.outputs().filter_map(|(_, output)| {
+        Some((how(scope.state, &closing, output)?.deadline()?, output.amount))
+    });
+    let (deadlines, amounts): (Vec<_>, Vec<_>) = pressed.unzip();
     Some(ClaimRequest {
         channel_id: *channel_id,
         outpoint: *funding_outpoint,
         amount: *funding_amount,
         script: funding_script(&local.funding_pubkey, &remote.funding_pubkey),
         earliest_height: BlockHeight(0),
-        // What we received can be taken back from its expiry on, so this has to be in before.
-        deadline,
+        // Its HTLC outputs can be claimed only once it is in.
+        deadline: deadlines.into_iter().min(),
         kind: ClaimKind::Commitment {
             transaction: closing.built()?.transaction.clone(),
             remote_signature: *signature,
             remote_funding_pubkey: remote.funding_pubkey,
             local_funding_pubkey: local.funding_pubkey,
             format: parameters.format,
+            at_stake: amounts.into_iter().sum(),
         },
     })
 }
@@ -128,7 +132,11 @@ pub(crate) enum How {
     Delayed,
     ToRemote,
     Anchor,
-    Timeout(BlockHeight),
+    /// After the expiry; the outbound half of a forward before its inbound half is failed back.
+    Timeout {
+        expiry: BlockHeight,
+        deadline: Option<BlockHeight>,
+    },
     Preimage {
         preimage: PaymentPreimage,
         expiry: BlockHeight,
@@ -141,12 +149,13 @@ pub(crate) enum How {
 }
 
 impl How {
-    /// The height from which the peer can take the output.
+    /// The height from which it is lost if the peer takes the output.
     fn deadline(self) -> Option<BlockHeight> {
         match self {
             Self::Preimage { expiry, .. } => Some(expiry),
             Self::Penalty { deadline } => Some(deadline),
-            Self::Delayed | Self::ToRemote | Self::Anchor | Self::Timeout(_) => None,
+            Self::Timeout { deadline, .. } => deadline,
+            Self::Delayed | Self::ToRemote | Self::Anchor => None,
         }
     }
 }
@@ -212,10 +221,10 @@ impl<'s> Claims<'s> {
             }
             How::ToRemote => (sweep(self.to_remote(output), csv_blocks), csv_blocks, anytime),
             How::Anchor => (sweep(SweepWitness::Anchor, 0), 0, anytime),
-            How::Timeout(expiry) if is_ours => {
+            How::Timeout { expiry, .. } if is_ours => {
                 (self.second_stage(outpoint, output, None)?, csv_blocks, expiry.plus(1))
             }
-            How::Timeout(expiry) => {
+            How::Timeout { expiry, .. } => {
                 let per_commitment_point = self.point()?;
                 let witness = SweepWitness::HtlcTimeout { per_commitment_point };
                 let kind = ClaimKind::Sweep { witness, csv_blocks, lock_time: expiry };
@@ -325,7 +334,10 @@ fn how(state: &MonitorState, closing: &Closing, output: &CommitmentOutput) -> Op
             let htlc = state.htlcs.get(&(direction, htlc_id))?;
             let expiry = htlc.htlc.cltv_expiry;
             match direction {
-                HtlcDirection::Offered => Some(How::Timeout(expiry)),
+                HtlcDirection::Offered => {
+                    let deadline = deadline::fail_back_height(&htlc.htlc);
+                    Some(How::Timeout { expiry, deadline })
+                }
                 HtlcDirection::Received => {
                     let preimage = preimage_for(state, htlc)?;
                     Some(How::Preimage { preimage, expiry, is_bound: is_bound(state, htlc) })

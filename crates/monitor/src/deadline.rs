@@ -93,7 +93,9 @@ pub(crate) fn is_failed_back(state: &MonitorState, htlc: &Htlc) -> bool {
         && fail_back_height(htlc).is_some_and(|height| state.best.height >= height)
 }
 
-fn fail_back_height(htlc: &Htlc) -> Option<BlockHeight> {
+/// The height from which a forward is failed back: what the peer downstream takes from then on, we
+/// pay for.
+pub(crate) fn fail_back_height(htlc: &Htlc) -> Option<BlockHeight> {
     match &htlc.origin {
         HtlcOrigin::Forward(forward) => {
             Some(forward.inbound_cltv_expiry.minus(EARLY_FAIL_BACK_BLOCKS))

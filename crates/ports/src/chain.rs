@@ -20,6 +20,9 @@ pub enum ChainErrorKind {
     NotFound,
     /// The transaction was refused by the mempool or by consensus; `source` says why.
     Rejected,
+    /// The transaction was refused because it pays too little: less than the mempool takes now, or
+    /// not enough to replace what is there. One that pays more may be taken.
+    FeeTooLow,
 }
 
 /// A chain adapter could not do what it was asked.
@@ -113,7 +116,8 @@ pub trait BlockSource: Send {
 /// - take a transaction that it already has, or that is already confirmed, as a success, also one
 ///   of a package;
 /// - judge the fee of a package as a whole, so that a child can pay for a parent that pays nothing;
-/// - report a refusal as [`ChainErrorKind::Rejected`].
+/// - report a refusal as [`ChainErrorKind::FeeTooLow`] if the fee is the reason and nothing else, for
+///   only then the engine offers more, and any other as [`ChainErrorKind::Rejected`].
 pub trait Broadcaster: Send {
     /// Offers a transaction to the network.
     ///

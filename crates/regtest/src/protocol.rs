@@ -164,6 +164,7 @@ fn kind_to_byte(kind: ChainErrorKind) -> u8 {
         ChainErrorKind::Nonsense => 3,
         ChainErrorKind::NotFound => 4,
         ChainErrorKind::Rejected => 5,
+        ChainErrorKind::FeeTooLow => 6,
     }
 }
 
@@ -174,6 +175,7 @@ fn kind_from_byte(byte: u8) -> Option<ChainErrorKind> {
         3 => Some(ChainErrorKind::Nonsense),
         4 => Some(ChainErrorKind::NotFound),
         5 => Some(ChainErrorKind::Rejected),
+        6 => Some(ChainErrorKind::FeeTooLow),
         _ => None,
     }
 }
@@ -217,6 +219,7 @@ mod tests {
             Answer::Error(ChainErrorKind::Nonsense, "why".to_owned()),
             Answer::Error(ChainErrorKind::NotFound, "why".to_owned()),
             Answer::Error(ChainErrorKind::Rejected, "why".to_owned()),
+            Answer::Error(ChainErrorKind::FeeTooLow, "why".to_owned()),
         ] {
             assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
         }

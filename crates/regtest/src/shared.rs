@@ -7,6 +7,7 @@ use lastword_ports::{BlockSource, Broadcaster, ChainError, ChainErrorKind, Heade
 use lastword_types::BlockRef;
 
 use crate::chain::Chain;
+use crate::reject::Reject;
 
 /// One [`Chain`] behind a lock, for those who speak to it through ports.
 ///
@@ -65,16 +66,40 @@ impl BlockSource for SharedChain {
 impl Broadcaster for SharedChain {
     fn broadcast(&mut self, transaction: &Transaction) -> Result<(), ChainError> {
         self.lock().submit(transaction.clone()).map_err(|reject| {
-            ChainError::new(ChainErrorKind::Rejected, "the mempool refused the transaction")
+            ChainError::new(kind_of(&reject), "the mempool refused the transaction")
                 .with_source(reject)
         })
     }
 
     fn broadcast_package(&mut self, package: &[Transaction]) -> Result<(), ChainError> {
         self.lock().submit_package(package).map_err(|reject| {
-            ChainError::new(ChainErrorKind::Rejected, "the mempool refused the package")
-                .with_source(reject)
+            ChainError::new(kind_of(&reject), "the mempool refused the package").with_source(reject)
         })
+    }
+}
+
+fn kind_of(reject: &Reject) -> ChainErrorKind {
+    match reject {
+        Reject::FeeTooLow { .. } => ChainErrorKind::FeeTooLow,
+        Reject::NoInputs
+        | Reject::NoOutputs
+        | Reject::TooHeavy { .. }
+        | Reject::TooMuchMoney { .. }
+        | Reject::DuplicateInput { .. }
+        | Reject::NullInput { .. }
+        | Reject::Coinbase
+        | Reject::CoinbaseScript { .. }
+        | Reject::NotFinal { .. }
+        | Reject::LockedToHeight { .. }
+        | Reject::LockedToTime { .. }
+        | Reject::MissingInput { .. }
+        | Reject::Spent { .. }
+        | Reject::Conflict { .. }
+        | Reject::Immature { .. }
+        | Reject::Inflation { .. }
+        | Reject::TooManySigops { .. }
+        | Reject::Script { .. }
+        | Reject::OutputExists { .. } => ChainErrorKind::Rejected,
     }
 }
 

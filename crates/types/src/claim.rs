@@ -27,7 +27,10 @@ pub struct ClaimRequest {
     pub script: ScriptBuf,
     /// The lowest height of a block that may hold the spend (BOLT 3: CSV, CLTV).
     pub earliest_height: BlockHeight,
-    /// From this height on somebody else can take it.
+    /// From this height on it is lost if somebody else takes it: the peer may then take back what it
+    /// offered, or what we offered has to be settled upstream.
+    ///
+    /// Without one, nobody else can take it, or nothing more than its value hangs on it.
     pub deadline: Option<BlockHeight>,
     /// How to spend it.
     pub kind: ClaimKind,
@@ -48,6 +51,9 @@ pub enum ClaimKind {
         local_funding_pubkey: PublicKey,
         /// The format, which says whether and through which output a child can pay for it.
         format: CommitmentFormat,
+        /// What is lost if it is not confirmed before the deadline: the outputs that somebody else
+        /// can then take.
+        at_stake: Amount,
     },
     /// An HTLC output of our own commitment, by an HTLC transaction that the peer has signed.
     SecondStage {

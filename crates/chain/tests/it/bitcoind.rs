@@ -165,6 +165,11 @@ fn a_real_node_gives_blocks_and_takes_transactions() {
     // New, waiting, confirmed, and confirmed with all its outputs spent.
     assert_eq!(kind(source.broadcast(&spend)), Ok(()));
     assert_eq!(kind(source.broadcast(&spend)), Ok(()));
+    // Neither the same fee nor ten satoshi more pay for a replacement, and nothing is relayed free.
+    for value in [4_999_990_001, 4_999_989_990, 5_000_000_000] {
+        let twitch = pay(&[coin], &[value]);
+        assert_eq!(kind(source.broadcast(&twitch)), Err(ChainErrorKind::FeeTooLow));
+    }
     node.mine(1);
     assert_eq!(kind(source.broadcast(&spend)), Ok(()));
     assert_eq!(kind(source.broadcast(&child)), Ok(()));

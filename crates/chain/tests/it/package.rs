@@ -48,9 +48,14 @@ fn z_5_a_real_node_takes_a_zero_fee_commitment_with_its_child() {
         let spent = COIN_SAT + trimmed.min(240);
         let child = |fee: u64| child_of(&commitment, anchor, coin, &[spent - fee]);
         let alone = source.broadcast(&commitment).expect_err("it pays nothing");
-        assert_eq!(alone.kind, ChainErrorKind::Rejected, "{trimmed}");
+        assert_eq!(alone.kind, ChainErrorKind::FeeTooLow, "{trimmed}");
         let cheap = [commitment.clone(), child(10)];
-        assert_eq!(kind(source.broadcast_package(&cheap)), Err(ChainErrorKind::Rejected));
+        assert_eq!(kind(source.broadcast_package(&cheap)), Err(ChainErrorKind::FeeTooLow));
+        // That the commitment alone is too cheap does not make a missing coin a matter of fees.
+        let gone = OutPoint { txid: commitment.compute_txid(), vout: 1_000 };
+        let gone = child_of(&commitment, anchor, gone, &[spent - 2_000]);
+        let refused = source.broadcast_package(&[commitment.clone(), gone]);
+        assert_eq!(kind(refused), Err(ChainErrorKind::Rejected));
         let large = child_of(&commitment, anchor, coin, &[1_000; 30]);
         assert!(large.vsize() > 1_000);
         let refused = source.broadcast_package(&[commitment.clone(), large]);
@@ -60,6 +65,10 @@ fn z_5_a_real_node_takes_a_zero_fee_commitment_with_its_child() {
         let good = [commitment.clone(), child(2_000)];
         taken(source.broadcast_package(&good));
         taken(source.broadcast_package(&good));
+        // Ten satoshi more do not pay for the relay of a replacement.
+        let twitch = child_of(&commitment, anchor, output(2 * at + 1), &[spent - 2_010]);
+        let refused = source.broadcast_package(&[commitment.clone(), twitch]);
+        assert_eq!(kind(refused), Err(ChainErrorKind::FeeTooLow));
         // Anybody may replace the child, for more: nobody pins the commitment.
         let dearer =
             [commitment.clone(), child_of(&commitment, anchor, output(2 * at + 1), &[40_000])];

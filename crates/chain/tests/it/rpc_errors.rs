@@ -188,17 +188,20 @@ fn what_the_node_has_already_is_a_success() {
 #[test]
 fn a_refused_transaction_carries_the_reason() {
     let transaction = pay(&[], &[1]);
-    for (code, message) in [
-        (-26, "min relay fee not met, 1 < 110"),
-        (-26, "txn-mempool-conflict"),
-        (-26, "non-final"),
-        (-22, "TX decode failed"),
+    let (low, other) = (ChainErrorKind::FeeTooLow, ChainErrorKind::Rejected);
+    for (code, message, kind) in [
+        (-26, "min relay fee not met, 1 < 110", low),
+        (-26, "mempool min fee not met, 1 < 110", low),
+        (-26, "insufficient fee, rejecting replacement 00; new feerate 1 <= old feerate 2", low),
+        (-26, "txn-mempool-conflict", other),
+        (-26, "non-final", other),
+        (-22, "TX decode failed", other),
     ] {
         let server = scripted(vec![hello(), Reply::Error(code, message)]);
         let mut source = server.connect().expect("the greeting is right");
         let error = source.broadcast(&transaction).expect_err("the node refuses");
         server.finish();
-        assert_eq!(error.kind, ChainErrorKind::Rejected);
+        assert_eq!(error.kind, kind);
         let reason = error.source.as_deref().and_then(|source| source.downcast_ref());
         assert_eq!(reason, Some(&RpcRefusal { code, message: message.to_owned() }));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut};
-use lastword_claims::{ClaimErrorKind, Claims};
+use lastword_claims::{ClaimErrorKind, Claims, Refusal};
 use lastword_types::{CommitmentFormat, SigningKey};
 
 use crate::verify::{fee, nothing_is_dust, outputs_of, pays, scripts_verify};
@@ -248,7 +248,7 @@ fn a_refused_package_is_made_anew_whichever_half_is_named() {
         // The coin was spent elsewhere.
         node.coins.coins.remove(0);
         assert_eq!(node.packages(&mut claims), packages);
-        claims.refused(packages[0][half].compute_txid());
+        claims.refused(packages[0][half].compute_txid(), Refusal::Other);
         let after = node.packages(&mut claims);
         assert_eq!(after[0][0], packages[0][0]);
         assert_ne!(after[0][1], packages[0][1]);

@@ -12,7 +12,10 @@ use crate::world::{LATE, World};
 fn an_output_that_is_not_worth_its_fee_is_told_once_and_claimed_when_fees_fall() {
     let mut world = World::new(CommitmentFormat::StaticRemoteKey, 5, &[2_000, 2_000]);
     let mut node = Node::new(&mut world, &[]);
-    let requests = world.their_commitment_requests();
+    let mut requests = world.their_commitment_requests();
+    for request in requests.iter_mut().filter(|request| request.deadline.is_some()) {
+        request.deadline = Some(LATE.plus(100));
+    }
     let htlcs: Vec<OutPoint> = requests
         .iter()
         .filter(|request| request.amount == Amount::from_sat(2_000))

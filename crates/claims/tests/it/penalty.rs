@@ -83,16 +83,17 @@ fn near_its_deadline_a_penalty_goes_alone_and_one_pays_for_the_replacement_v9() 
         let [batch] = shared(&before)[..] else { panic!("{before:?}") };
         let replaced = fee(batch, &breach.world.outputs);
         let tip = BlockHeight(EXPIRY - SECURITY_DELAY - 2);
-        assert_eq!(breach.transactions(tip), before, "there is time");
+        assert!(breach.transactions(tip).contains(batch), "there is time");
 
         // From here on some of its outputs are near, and all HTLCs by the second.
+        let mut is_replaced = false;
         for tip in [tip.plus(1 + 1), BlockHeight(EXPIRY - 1)] {
             let after = breach.transactions(tip);
             let far = breach.later_than(tip.plus(1 + SECURITY_DELAY));
             for transaction in shared(&after) {
                 assert!(transaction.input.iter().all(|it| far.contains(&it.previous_output)));
             }
-            let evicts = |it: &&Transaction| {
+            let evicts = |it: &Transaction| {
                 let relay = it.weight().to_wu().div_ceil(4);
                 fee(it, &breach.world.outputs) >= replaced + Amount::from_sat(relay)
             };
@@ -101,8 +102,12 @@ fn near_its_deadline_a_penalty_goes_alone_and_one_pays_for_the_replacement_v9() 
                     batch.input.iter().any(|old| old.previous_output == input.previous_output)
                 })
             };
-            assert_eq!(after.iter().filter(spends).filter(evicts).count(), 1);
+            let heirs: Vec<bool> = after.iter().filter(spends).map(evicts).collect();
+            assert!(heirs[0], "the heir is offered first");
+            // The others pay what they are worth themselves, as long as there is time for that.
+            assert!(is_replaced || heirs.iter().filter(|evicts| **evicts).count() == 1);
             assert_eq!(breach.transactions(tip), after, "it is said once");
+            is_replaced = true;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What stands, what is gone, what cannot be done: the life of requests.
 
 use bitcoin::{Amount, EcdsaSighashType, OutPoint, Transaction};
-use lastword_claims::{ClaimErrorKind, Claims};
+use lastword_claims::{ClaimErrorKind, Claims, Refusal};
 use lastword_ports::SignerError;
 use lastword_types::{BlockHeight, ClaimKind, ClaimRequest, CommitmentFormat, SigningKey};
 
@@ -26,21 +26,26 @@ fn nothing_is_due_before_its_height_and_next_height_says_when() {
 }
 
 #[test]
-fn a_transaction_is_the_same_at_every_call_whatever_the_rates_and_coins_do() {
+fn a_transaction_is_the_same_at_every_call_while_the_rate_twitches_and_the_coins_go() {
     let (mut world, mut node, mut claims) = anchors();
-    let requests = world.requests();
+    let mut requests = world.requests();
+    for request in &mut requests {
+        request.deadline = request.deadline.map(|_| LATE.plus(100));
+    }
     claims.replace(world.parameters.channel_id, requests.clone());
     let first = node.transactions(&mut claims, LATE);
     let asked = node.signer.asked;
 
-    node.fees.contended = 9_000;
-    node.fees.relaxed = 9_000;
-    // A wallet that knows the mempool lists a coin no longer once our own claim spends it.
-    node.coins.coins.clear();
-    claims.replace(world.parameters.channel_id, requests);
+    // Less than a quarter more; and a rate that falls takes nothing back.
+    for (relaxed, contended) in [(620, 1_240), (253, 253)] {
+        (node.fees.relaxed, node.fees.contended) = (relaxed, contended);
+        // A wallet that knows the mempool lists a coin no longer once our own claim spends it.
+        node.coins.coins.clear();
+        claims.replace(world.parameters.channel_id, requests.clone());
 
-    assert_eq!(node.transactions(&mut claims, LATE), first);
-    assert_eq!(node.transactions(&mut claims, LATE.plus(10)), first);
+        assert_eq!(node.transactions(&mut claims, LATE), first);
+        assert_eq!(node.transactions(&mut claims, LATE.plus(10)), first);
+    }
     assert_eq!(node.signer.asked, asked, "nothing is signed twice");
 }
 
@@ -213,9 +218,9 @@ fn a_refused_transaction_is_built_anew_at_the_rate_of_then() {
     let before = node.transactions(&mut claims, LATE);
     node.coins.coins.retain(|coin| coin.outpoint != before[0].input[1].previous_output);
 
-    claims.refused(bitcoin::hashes::Hash::all_zeros());
+    claims.refused(bitcoin::hashes::Hash::all_zeros(), Refusal::Other);
     assert_eq!(node.transactions(&mut claims, LATE), before, "it is nobody's");
-    claims.refused(before[0].compute_txid());
+    claims.refused(before[0].compute_txid(), Refusal::Other);
 
     let after = node.transactions(&mut claims, LATE);
     assert_eq!(after.len(), 1);

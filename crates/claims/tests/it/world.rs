@@ -110,6 +110,7 @@ impl World {
                 remote_funding_pubkey: self.parameters.remote.funding_pubkey,
                 local_funding_pubkey: self.parameters.local.funding_pubkey,
                 format: self.parameters.format,
+                at_stake: Amount::ZERO,
             },
         }
     }
