@@ -14,7 +14,7 @@ use crate::package::{Package, check, urgency};
 use crate::penalty;
 use crate::presigned::{Commitment, SecondStage};
 use crate::purse::Purse;
-use crate::schedule::{RAISE_WINDOW, a_quarter_more, blocks_left, climb};
+use crate::schedule::{RAISE_WINDOW, blocks_left, risen};
 use crate::sweep::{self, Failure, Sweep};
 use crate::terms::Terms;
 
@@ -103,19 +103,17 @@ impl Channel {
     ) -> Terms {
         let requests = claimed.iter().filter_map(|outpoint| self.requests.get(outpoint));
         let deadline = requests.filter_map(|pending| pending.request.deadline).min();
-        let left = deadline.map(|deadline| blocks_left(next, deadline));
         let asked = purse.rate(urgency);
         let mark = self.offers.mark(claimed);
-        let marked = mark.map_or(asked, |mark| match left {
-            // Past the deadline it rises with every block in which it is not confirmed.
-            Some(0) if next > mark.next => a_quarter_more(mark.rate),
-            Some(_) => mark.rate,
+        let marked = mark.map_or(asked, |mark| match deadline {
+            Some(deadline) => risen(mark.rate, mark.next, next, deadline),
             // Only a refusal makes a mark for what nobody else can take.
             None => mark.rate.min(twice(purse.rate(Urgency::Contended))),
         });
+        let left = deadline.map(|deadline| blocks_left(next, deadline));
         Terms {
             asked,
-            wanted: marked.max(left.map_or(asked, |left| climb(asked, left))),
+            wanted: asked.max(marked),
             replaced: self.offers.replaced(claimed),
             is_pressed: left.is_some_and(|left| left <= RAISE_WINDOW),
             destination: None,
@@ -141,7 +139,8 @@ impl Channel {
             purse.release(&coins);
             let Raised { package: raised, error } = self.raised(package, &terms, purse);
             purse.reserve(coins.iter().copied());
-            if let Some(raised) = raised {
+            if let Some(mut raised) = raised {
+                raised.destination = raised.destination.or(terms.destination);
                 let is_free = |coin: &OutPoint| !raised.coins.contains(coin);
                 given_back.extend(coins.into_iter().filter(is_free));
                 self.keep(raised, self.shared.contains(&key), next);

@@ -12,7 +12,8 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness,
+    Amount, EcdsaSighashType, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Weight,
+    Witness,
 };
 use lastword_bolt3::{
     Anchors, TRUC_CHILD_MAX_VSIZE, anchor_witness, rules, script_pubkey, scripts,
@@ -32,6 +33,8 @@ use crate::terms::Terms;
 pub(crate) struct Child {
     pub(crate) transaction: Transaction,
     pub(crate) fee: Amount,
+    /// What it weighs with signatures as long as they can be.
+    pub(crate) weight: Weight,
     /// The coins that pay it.
     pub(crate) coins: Vec<Coin>,
 }
@@ -77,7 +80,7 @@ impl Parent<'_> {
         if self.transaction.version == Version(3) {
             check_size(&child, TRUC_CHILD_MAX_VSIZE)?;
         }
-        let fee = fee(&child);
+        let (fee, weight) = (fee(&child), child.weight());
         for (place, coin) in places().zip(&coins) {
             child.input[place].previous_output = coin.outpoint;
         }
@@ -89,7 +92,7 @@ impl Parent<'_> {
         }
         purse.reserve(coins.iter().map(|coin| coin.outpoint));
         purse.use_destination(terms);
-        Ok(Some(Child { transaction: child, fee, coins }))
+        Ok(Some(Child { transaction: child, fee, weight, coins }))
     }
 
     /// What a child pays so that both reach the rate that is wanted: beyond the rate of now no more

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bitcoin::absolute::LockTime;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Txid};
+use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Txid, Weight};
 use lastword_ports::{ChannelSigner, SigningRequest, Urgency};
 use lastword_types::{ClaimKind, ClaimRequest, FeeRatePerKw, SigningKey, SweepWitness};
 
@@ -36,22 +36,33 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// A package that spends no coin and has no child, of a transaction that pays `fee`.
-    pub(crate) fn new(claimed: BTreeSet<OutPoint>, transaction: Transaction, fee: Amount) -> Self {
-        let rate = rate_of(fee, transaction.weight().to_wu());
+    /// A package that spends no coin and has no child, of a transaction that pays `fee` and weighs
+    /// as much as a longest signature makes it.
+    pub(crate) fn new(
+        claimed: BTreeSet<OutPoint>,
+        transaction: Transaction,
+        fee: Amount,
+        weight: Weight,
+    ) -> Self {
+        let rate = rate_of(fee, weight.to_wu());
         let (coins, replaced) = (Vec::new(), Vec::new());
         let (child, destination) = (None, None);
         Self { transaction, claimed, coins, child, fee, rate, replaced, destination }
     }
 
     /// A package that answers one request and spends no coin.
-    pub(crate) fn alone(outpoint: OutPoint, transaction: Transaction, fee: Amount) -> Self {
-        Self::new(BTreeSet::from([outpoint]), transaction, fee)
+    pub(crate) fn alone(
+        outpoint: OutPoint,
+        transaction: Transaction,
+        fee: Amount,
+        weight: Weight,
+    ) -> Self {
+        Self::new(BTreeSet::from([outpoint]), transaction, fee, weight)
     }
 
     /// Takes a child in, in place of the one before; `paid` is what the transaction pays.
     pub(crate) fn give(&mut self, child: Child, paid: Amount) {
-        let weight = self.transaction.weight() + child.transaction.weight();
+        let weight = self.transaction.weight() + child.weight;
         self.rate = rate_of(paid + child.fee, weight.to_wu());
         self.fee = child.fee;
         self.destination =

@@ -77,7 +77,8 @@ impl<'a> Commitment<'a> {
             Err(error) if !rules(self.format).commitment_pays_fee => return Err(error),
             Err(error) => (None, Some(error)),
         };
-        let package = Package::alone(request.outpoint, transaction, paid);
+        let weight = transaction.weight();
+        let package = Package::alone(request.outpoint, transaction, paid, weight);
         let mut package = Package { fee: Amount::ZERO, ..package };
         if let Some(child) = child {
             package.give(child, paid);
@@ -174,8 +175,8 @@ impl<'a> SecondStage<'a> {
     ) -> Result<Package, ClaimErrorKind> {
         let mut transaction = self.transaction.clone();
         self.sign(request, &mut transaction, purse)?;
-        let fee = self.paid(request);
-        Ok(Package::alone(request.outpoint, transaction, fee))
+        let (fee, weight) = (self.paid(request), transaction.weight());
+        Ok(Package::alone(request.outpoint, transaction, fee, weight))
     }
 
     /// Adds coins for the fee, and change where it is above dust (H-2).
@@ -210,6 +211,7 @@ impl<'a> SecondStage<'a> {
         if transaction.version == Version(3) {
             check_size(&transaction, TRUC_PARENT_MAX_VSIZE)?;
         }
+        let weight = transaction.weight();
         self.sign(request, &mut transaction, purse)?;
         for (input, coin) in (1..).zip(&coins) {
             sign_coin(&mut transaction, input, coin, purse)?;
@@ -222,7 +224,7 @@ impl<'a> SecondStage<'a> {
         let left = change.map_or(Amount::ZERO, |output| output.value);
         let destination = change.map(|output| output.script_pubkey.clone());
         let coins = coins.iter().map(|coin| coin.outpoint).collect();
-        let package = Package::alone(request.outpoint, transaction, funds - left);
+        let package = Package::alone(request.outpoint, transaction, funds - left, weight);
         Ok(Package { coins, destination, ..package })
     }
 

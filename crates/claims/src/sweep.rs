@@ -157,6 +157,7 @@ pub(crate) fn build(
     let budget = total.checked_sub(least_left).unwrap_or(Amount::ZERO);
     let fee = terms.fee(&transaction, budget).map_err(Failure::NotWorthItsFee)?;
     transaction.output[0].value = total - fee;
+    let weight = transaction.weight();
     for (input, sweep) in sweeps.iter().enumerate() {
         let signer = &mut *purse.wallet.signer;
         let signature = sign(sweep.request, sweep.key(), &transaction, input, signer)
@@ -166,7 +167,7 @@ pub(crate) fn build(
     purse.use_destination(terms);
     let claimed = sweeps.iter().map(|sweep| sweep.request.outpoint).collect();
     let destination = transaction.output.first().map(|output| output.script_pubkey.clone());
-    Ok(Package { destination, ..Package::new(claimed, transaction, fee) })
+    Ok(Package { destination, ..Package::new(claimed, transaction, fee, weight) })
 }
 
 fn lock_time(height: BlockHeight) -> LockTime {

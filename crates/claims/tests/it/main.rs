@@ -1,9 +1,11 @@
 //! `lastword-claims` as its user sees it: real commitments, verified by Bitcoin Core's interpreter.
 #![cfg(test)]
 
+mod bump;
 mod child;
 mod coins;
 mod economy;
+mod mempool;
 mod museum;
 mod penalty;
 mod prop;
