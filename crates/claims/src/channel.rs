@@ -132,8 +132,8 @@ impl Channel {
         let mut given_back = Vec::new();
         for key in keys {
             let Some(package) = self.packages.get(&key) else { continue };
-            let mut terms = self.terms(&package.claimed, self.urgency(package), next, purse);
-            terms.destination = package.destination.clone();
+            let terms = self.terms(&package.claimed, self.urgency(package), next, purse);
+            let terms = Terms { destination: package.destination.clone(), ..terms };
             // What takes its place may spend its coins; for the others they are taken.
             let coins = package.coins.clone();
             purse.release(&coins);

@@ -288,7 +288,7 @@ fn whatever_waits_for_lower_fees_is_looked_at_again_at_every_block() {
         let mut world = World::new(format, 1, &amounts);
         let mut kinds: Vec<(Vec<ClaimRequest>, &[u64])> = vec![
             (vec![world.their_commitment_requests().remove(0)], &[]),
-            (world.penalty_requests().into_iter().filter(|it| is_small(it)).collect(), &[]),
+            (world.penalty_requests().into_iter().filter(is_small).collect(), &[]),
         ];
         for request in world.their_commitment_requests().into_iter().filter(is_small) {
             kinds.push((vec![request], &[]));
@@ -359,7 +359,9 @@ fn a_coin_that_a_replacement_gives_back_is_taken_by_no_other_claim_of_that_block
     let mut node = Node::new(&mut world, &[1_200, 9_000]);
     let mut claims = Claims::new();
     let mut requests = world.second_stage_requests();
-    requests.iter_mut().for_each(|request| request.deadline = None);
+    for request in &mut requests {
+        request.deadline = None;
+    }
     let channel_id = requests[0].channel_id;
     claims.replace(channel_id, vec![requests[1].clone()]);
     let first = node.transactions(&mut claims, LATE).remove(0);

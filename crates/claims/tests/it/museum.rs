@@ -29,7 +29,9 @@ fn museum_b008_what_is_left_of_a_batch_keeps_its_rate_and_follows_the_deadline()
             request.deadline.is_some_and(|it| it.0 >= EXPIRY && it.0 < EXPIRY + 20)
         });
         assert_eq!(requests.len(), 6);
-        requests.iter_mut().for_each(|request| request.deadline = Some(BlockHeight(EXPIRY)));
+        for request in &mut requests {
+            request.deadline = Some(BlockHeight(EXPIRY));
+        }
         let channel_id = requests[0].channel_id;
         let victim = requests[5].outpoint;
         // It was dear when the batch was made, and is cheap when the rival comes.
@@ -45,7 +47,9 @@ fn museum_b008_what_is_left_of_a_batch_keeps_its_rate_and_follows_the_deadline()
             if requests.len() > 1 {
                 let gone = requests.remove(0).outpoint;
                 let void = mempool.spender(gone).map(|(it, _)| it.clone());
-                void.iter().for_each(|it| mempool.evict(it));
+                if let Some(void) = void {
+                    mempool.evict(&void);
+                }
                 claims.replace(channel_id, requests.clone());
             }
             let (due, refused) =
@@ -83,10 +87,9 @@ fn museum_b009_a_claim_that_is_cycled_out_is_offered_at_every_block_and_ever_dea
         let mut last = 0;
         for tip in lock_time.0..deadline.0 - 1 {
             // The rival's claim of the block before has lost its other input.
-            if let Some((rival, _)) = mempool.spender(request.outpoint).cloned() {
-                if rival.input.len() == 2 {
-                    mempool.evict(&rival);
-                }
+            let there = mempool.spender(request.outpoint).cloned();
+            if let Some((rival, _)) = there.filter(|(it, _)| it.input.len() == 2) {
+                mempool.evict(&rival);
             }
             let (due, refused) =
                 offer_all(&mut node, &mut claims, &mut mempool, &world, BlockHeight(tip));

@@ -115,6 +115,57 @@ fn museum_b091_a_forward_that_hangs_on_chain_is_failed_back_once_before_its_inbo
     }
 }
 
+/// The urgency of a claim came from the wrong half of a forward: from the expiry of the outbound half,
+/// which is past already, and not from the inbound half, which is what is lost.
+#[test]
+fn museum_b069_a_claim_is_urgent_by_the_inbound_half_of_its_forward_and_one_of_our_own_is_not() {
+    for (format, owner) in closings() {
+        for is_forward in [true, false] {
+            let (mut channel, name, output) = closed(format, owner, US);
+            if is_forward {
+                make_forward(&mut channel, name);
+            }
+            let expected =
+                is_forward.then_some(BlockHeight(INBOUND_EXPIRY - EARLY_FAIL_BACK_BLOCKS));
+            for height in [EXPIRY - 2, EXPIRY + 1] {
+                channel.connect(height, &[]);
+                restart(&mut channel);
+                let requests = channel.monitor().claim_requests();
+                let claim = requests.iter().find(|it| it.outpoint == output).expect("it is ours");
+                assert_eq!(claim.deadline, expected, "{format:?} {owner:?}");
+                assert!(claim.earliest_height > BlockHeight(EXPIRY));
+            }
+        }
+    }
+}
+
+/// The same of our commitment: what hangs on it is what it holds of HTLCs that others can take, and
+/// the first of their deadlines.
+#[test]
+fn museum_b069_our_commitment_is_as_urgent_as_the_first_htlc_that_hangs_on_it() {
+    for format in FORMATS {
+        let mut channel = Channel::new(format);
+        let forward = channel.add(US, offer(1, 50_000));
+        make_forward(&mut channel, forward);
+        channel.add(US, offer(2, 60_000));
+        channel.add(PEER, offer(3, 70_000));
+        channel.connect(EXPIRY + OFFERED_GRACE_BLOCKS, &[]);
+        let fails_back = BlockHeight(INBOUND_EXPIRY - EARLY_FAIL_BACK_BLOCKS);
+        for (is_known, deadline, sat) in
+            [(false, fails_back, 50_000), (true, BlockHeight(EXPIRY), 120_000)]
+        {
+            if is_known {
+                learn(&mut channel, US, 3);
+            }
+            restart(&mut channel);
+            let requests = channel.monitor().claim_requests();
+            let [request] = &requests[..] else { panic!("{requests:?}") };
+            let ClaimKind::Commitment { at_stake, .. } = request.kind else { panic!() };
+            assert_eq!((request.deadline, at_stake.to_sat()), (Some(deadline), sat));
+        }
+    }
+}
+
 fn key(channel: &Channel, name: Name) -> HtlcKey {
     let (direction, htlc_id) = seen(US, name);
     HtlcKey { channel_id: channel.nodes[US].parameters.channel_id, direction, htlc_id }
