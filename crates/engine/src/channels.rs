@@ -273,10 +273,13 @@ impl Channels {
         keys.flat_map(|key| self.part_channels(*key)).collect()
     }
 
-    /// Returns the channels of all parts of the attempt that an HTLC belongs to.
+    /// Returns the channels of all parts of the attempt that an HTLC belongs to, and of earlier ones.
     pub(crate) fn part_channels(&self, key: HtlcKey) -> Vec<ChannelId> {
         match self.origin(key) {
-            Some(HtlcOrigin::Payment(origin)) => origin.part_channels.clone(),
+            Some(HtlcOrigin::Payment(origin)) => {
+                let earlier = &origin.terms.earlier_channels;
+                origin.part_channels.iter().chain(earlier).copied().collect()
+            }
             Some(HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. })
             | None => Vec::new(),
         }
@@ -299,6 +302,10 @@ impl Ledgers for Channels {
                 visit(&warm.monitor);
             }
         }
+    }
+
+    fn for_each_damaged(&self, visit: &mut dyn FnMut(ChannelId)) {
+        self.damaged().for_each(visit);
     }
 
     fn is_closed(&self, channel_id: ChannelId) -> bool {

@@ -402,7 +402,8 @@ impl Driver {
 }
 
 fn channels_of(view: PaymentView<'_>) -> impl Iterator<Item = ChannelId> {
-    view.intent.parts.iter().map(|part| part.channel_id)
+    let parts = view.intent.parts.iter().map(|part| part.channel_id);
+    parts.chain(view.intent.terms.earlier_channels.iter().copied())
 }
 
 /// Something that a node asks of the driver and that may share a sync with what others ask.

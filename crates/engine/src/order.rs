@@ -503,7 +503,12 @@ impl Driver {
                 }
                 // It waits for what this very plan writes.
                 Action::Wait { .. } if planned.reason == Reason::InFlight => {}
+                Action::GiveUp(given_up) => entries.push(Entry::Monitor(
+                    given_up.htlc.channel_id,
+                    MonitorRecord::GivenUp(given_up),
+                )),
                 Action::Wait { .. }
+                | Action::Retry { .. }
                 | Action::ClaimInbound { .. }
                 | Action::FailInbound { .. }
                 | Action::ReportUnknownForward { .. }

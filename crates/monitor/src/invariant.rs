@@ -4,8 +4,8 @@ use alloc::collections::BTreeSet;
 
 use lastword_bolt3::SecretStore;
 use lastword_types::{
-    Close, Funding, HtlcDirection, HtlcState, MAX_FUNDINGS, MonitorState, PastHtlc, RemovalReason,
-    Side, Spell, UnsignedCommitment,
+    Close, Funding, HtlcDirection, HtlcOrigin, HtlcState, MAX_FUNDINGS, MonitorState, PastHtlc,
+    RemovalReason, Side, Spell, UnsignedCommitment,
 };
 
 use crate::error::MonitorError;
@@ -211,7 +211,10 @@ fn check_outcome(htlc: &HtlcState) -> Result<(), MonitorError> {
     ensure(
         htlc.delivered.is_none() || (is_final && htlc.htlc.direction == HtlcDirection::Offered),
         "an HTLC was told of that has nothing to tell",
-    )
+    )?;
+    let is_payment = matches!(htlc.htlc.origin, HtlcOrigin::Payment(_))
+        && htlc.htlc.direction == HtlcDirection::Offered;
+    ensure(is_payment || !htlc.is_given_up, "an HTLC was given up that is no part of a payment")
 }
 
 fn check_spends(state: &MonitorState) -> Result<(), MonitorError> {

@@ -15,6 +15,7 @@ impl Monitor {
             htlc: &htlc.htlc,
             verdict: verdict::of(self.state(), self.index().closing.as_ref(), htlc),
             delivered: htlc.delivered,
+            is_given_up: htlc.is_given_up,
         });
     }
 }

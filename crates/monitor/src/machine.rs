@@ -51,6 +51,7 @@ enum Change<'r> {
     Nothing,
     Update(UpdateId, Box<UpdateDraft<'r>>),
     Release(HtlcId, Told),
+    GiveUp(HtlcId),
     Block(Box<BlockDraft>),
     Disconnect(lastword_types::BlockRef),
 }
@@ -151,6 +152,11 @@ impl Monitor {
                     .map_or(Change::Nothing, |(htlc_id, told)| Change::Release(htlc_id, told))
             }
             MonitorRecord::Chain(delta) => self.check_chain(delta)?,
+            MonitorRecord::GivenUp(given_up) => {
+                self.check_channel(given_up.htlc.channel_id)?;
+                release::check_given_up(&self.state, given_up)?
+                    .map_or(Change::Nothing, Change::GiveUp)
+            }
         };
         Ok(Accepted { change, at: self.revision })
     }
@@ -172,6 +178,7 @@ impl Monitor {
             Change::Nothing => Vec::new(),
             Change::Update(update_id, draft) => self.commit_update(update_id, *draft),
             Change::Release(htlc_id, told) => self.commit_release(htlc_id, told),
+            Change::GiveUp(htlc_id) => self.commit_given_up(htlc_id),
             Change::Block(draft) => self.commit_block(*draft),
             Change::Disconnect(fork) => self.commit_disconnect(fork),
         };
@@ -351,6 +358,14 @@ impl Monitor {
         self.index.undelivered.remove(&htlc_id);
         self.forget_where_due([key]);
         Vec::from([Effect::LedgerChanged(self.key(key)), Effect::CardChanged])
+    }
+
+    fn commit_given_up(&mut self, htlc_id: HtlcId) -> Vec<Effect> {
+        let key = (HtlcDirection::Offered, htlc_id);
+        if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+            htlc.is_given_up = true;
+        }
+        Vec::from([Effect::LedgerChanged(self.key(key))])
     }
 
     fn commit_block(&mut self, draft: BlockDraft) -> Vec<Effect> {

@@ -54,6 +54,7 @@ impl Marks {
             failed: self.failed,
             late_preimage: self.late_preimage,
             delivered: None,
+            is_given_up: false,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Releases: the consumer's durable word that it knows (rule R5).
 
 use lastword_types::{
-    HtlcDirection, HtlcId, HtlcOrigin, MonitorState, ReleasePaymentComplete, Told,
+    GiveUp, HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, HtlcState, MonitorState,
+    ReleasePaymentComplete, Told,
 };
 
 use crate::closing::Closing;
@@ -53,6 +54,34 @@ fn check_forgotten(state: &MonitorState, htlc_id: HtlcId, told: Told) -> Result<
         }
         Told::Payment { .. } | Told::Forward => Err(MonitorError::WrongTold { htlc_id }),
     }
+}
+
+/// Says whether the end of a payment's retries may be noted, and whether that says anything new.
+///
+/// After the consumer's word there is nothing left to give up.
+pub(crate) fn check_given_up(
+    state: &MonitorState,
+    given_up: &GiveUp,
+) -> Result<Option<HtlcId>, MonitorError> {
+    let (direction, htlc_id) = (given_up.htlc.direction, given_up.htlc.htlc_id);
+    match direction {
+        HtlcDirection::Offered => {}
+        HtlcDirection::Received => return Err(MonitorError::NothingToRelease { htlc_id }),
+    }
+    let Some(htlc) = state.htlcs.get(&(direction, htlc_id)) else {
+        let is_forgotten = forget::is_spent_id(state, (direction, htlc_id));
+        return is_forgotten
+            .then_some(None)
+            .ok_or(MonitorError::UnknownHtlc { direction, htlc_id });
+    };
+    match &htlc.htlc.origin {
+        HtlcOrigin::Payment(origin) if origin.generation == given_up.generation => {}
+        HtlcOrigin::Payment(_)
+        | HtlcOrigin::Forward(_)
+        | HtlcOrigin::Ours
+        | HtlcOrigin::Forwarded { .. } => return Err(MonitorError::WrongTold { htlc_id }),
+    }
+    Ok((!htlc.is_given_up && htlc.delivered.is_none()).then_some(htlc_id))
 }
 
 /// Says whether what was told is about this HTLC, and not about another incarnation of its payment.

@@ -5,12 +5,14 @@
 //!                   │
 //!                   ▼        Decided            Handled (terminal)
 //!                Pending ─────────────► Decided ─────────────► Handled ──Dropped──► gone
-//!                │  ▲                    │   │                  ▲   ▲
+//!              ▲ │  ▲                    │   │                  ▲   ▲
+//!      Retried ┘ │  │                    │   │                  │   │
 //!                │  └─ Rebuilt (R3) ─────┘   └───── Adopted ────┘   │
 //!                └───────────────────────────────── Adopted ────────┘
 //! ```
 //!
-//! `Abandoned` marks a pending payment, a path event's `Handled` is noted in any state, and
+//! `Retried` puts a further attempt in the place of the one before, and so does `Rebuilt` of a later
+//! attempt. `Abandoned` marks a pending payment, a path event's `Handled` is noted in any state, and
 //! `Rebuilt` of another generation replaces whatever stands there.
 
 use alloc::collections::BTreeSet;
@@ -60,7 +62,7 @@ enum Change<'r> {
     Nothing,
     /// A new entry, in place of whatever stands under its id.
     Insert(&'r Intent),
-    /// The entry of the same generation is open again.
+    /// The entry of the same generation is open, with this intent.
     Reopen(&'r Intent),
     Abandon(PaymentId),
     Move(PaymentId, PaymentState),
@@ -153,6 +155,7 @@ impl Payments {
         let change = match record {
             PaymentRecord::Intent(intent) => self.check_intent(intent)?,
             PaymentRecord::Rebuilt(intent) => self.check_rebuilt(intent)?,
+            PaymentRecord::Retried(intent) => self.check_retried(intent)?,
             PaymentRecord::Abandoned { payment_id, generation } => {
                 let entry = self.entry(*payment_id, *generation)?;
                 match entry.state {
@@ -209,7 +212,7 @@ impl Payments {
     }
 
     fn check_intent<'r>(&self, intent: &'r Intent) -> Result<Change<'r>, PaymentError> {
-        intent::check(intent)?;
+        intent::check_first(intent)?;
         let Intent { payment_id, generation, .. } = *intent;
         self.check_free(payment_id)?;
         match self.state.payments.get(&payment_id) {
@@ -218,6 +221,22 @@ impl Payments {
             }
             Some(_) | None => Ok(Change::Insert(intent)),
         }
+    }
+
+    fn check_retried<'r>(&self, intent: &'r Intent) -> Result<Change<'r>, PaymentError> {
+        let payment_id = intent.payment_id;
+        let entry = self.entry(payment_id, intent.generation)?;
+        match entry.state {
+            PaymentState::Pending if !entry.is_abandoned => {}
+            PaymentState::Pending | PaymentState::Decided(_) | PaymentState::Handled(_) => {
+                return Err(PaymentError::NoMoreAttempts { payment_id });
+            }
+        }
+        if entry.intent == *intent {
+            return Ok(Change::Nothing);
+        }
+        intent::check_retry(&entry.intent, intent)?;
+        Ok(Change::Reopen(intent))
     }
 
     /// What is rebuilt is evidence of the ledgers, not a wish: its amounts are not judged, and it
@@ -236,6 +255,10 @@ impl Payments {
         match entry.state {
             PaymentState::Pending if entry.intent == *intent => Ok(Change::Nothing),
             PaymentState::Decided(_) => Ok(Change::Reopen(intent)),
+            // The book is older than an attempt that a ledger holds.
+            PaymentState::Pending if entry.intent.attempt < intent.attempt => {
+                Ok(Change::Reopen(intent))
+            }
             PaymentState::Pending | PaymentState::Handled(_) => {
                 Err(PaymentError::NotLost { payment_id: intent.payment_id })
             }
@@ -288,7 +311,9 @@ impl PaymentBook for Payments {
         };
         match key.kind {
             EventKind::Sent => is_handled_as(entry.state, OutcomeKind::Sent),
-            EventKind::Failed => is_handled_as(entry.state, OutcomeKind::Failed),
+            EventKind::Failed | EventKind::Probed => {
+                is_handled_as(entry.state, OutcomeKind::Failed)
+            }
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => {
                 entry.paths_handled.contains(&key.kind)
             }
@@ -329,7 +354,9 @@ fn check_adopted(entry: &BookEntry, outcome: Outcome) -> Result<Change<'static>,
 fn check_handled(entry: &BookEntry, key: EventKey) -> Result<Change<'static>, PaymentError> {
     match key.kind {
         EventKind::Sent => check_terminal_handled(entry, key, OutcomeKind::Sent),
-        EventKind::Failed => check_terminal_handled(entry, key, OutcomeKind::Failed),
+        EventKind::Failed | EventKind::Probed => {
+            check_terminal_handled(entry, key, OutcomeKind::Failed)
+        }
         EventKind::PathFailed { .. } => Ok(note_path(entry, key)),
         // Its path events follow `PaymentSent`, so that was handled before.
         EventKind::PathSuccessful { .. } => {

@@ -1,6 +1,8 @@
 //! [`PaymentError`] and [`IntentError`]: every way in which the book says no.
 
-use lastword_types::{AmountMsat, EventKey, Generation, HtlcKey, OutcomeKind, PaymentId};
+use lastword_types::{
+    AmountMsat, ChannelId, EventKey, Generation, HtlcKey, OutcomeKind, PaymentId,
+};
 use thiserror::Error;
 
 /// A record that the payment book refuses; the book is unchanged.
@@ -68,6 +70,12 @@ pub enum PaymentError {
         /// The id.
         payment_id: PaymentId,
     },
+    /// The caller gave the payment up, or its outcome is recorded: it is not tried again.
+    #[error("payment {payment_id} is not tried again")]
+    NoMoreAttempts {
+        /// The id.
+        payment_id: PaymentId,
+    },
     /// The payment is finished or the book knows it otherwise: nothing is left to rebuild.
     #[error("payment {payment_id} is known and was not lost")]
     NotLost {
@@ -109,6 +117,35 @@ pub enum IntentError {
         /// Its number.
         attempt: u32,
     },
+    /// Nothing was tried before a first attempt.
+    #[error("a first attempt names channels of earlier ones")]
+    NothingCameBefore,
+    /// The terms allow no attempt of this number, or a later one was made.
+    #[error("an attempt of number {attempt} is not allowed")]
+    AttemptNotAllowed {
+        /// Its number.
+        attempt: u32,
+    },
+    /// A retry does not name a channel in which the payment was tried before.
+    #[error("the retry does not name channel {channel_id}, in which it was tried before")]
+    EarlierChannelMissing {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// A retry pays something else, or changes its terms.
+    #[error("the retry is another payment")]
+    AnotherPayment,
+    /// The number of attempts is none, or too high.
+    #[error("a payment cannot have {attempts_max} attempts, only 1 to {max}")]
+    WrongAttemptsMax {
+        /// How many were asked for.
+        attempts_max: u32,
+        /// How many there may be.
+        max: u32,
+    },
+    /// A probe has one part and one attempt.
+    #[error("a probe has one part and one attempt")]
+    ProbeTooLarge,
     /// A part carries nothing (BOLT 2: an HTLC's amount is greater than 0).
     #[error("the part in HTLC {htlc:?} delivers nothing")]
     EmptyPart {

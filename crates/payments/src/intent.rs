@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use lastword_types::{AmountMsat, Intent, Metadata};
+use lastword_types::{AmountMsat, Intent, Metadata, Purpose};
 
 use crate::error::IntentError;
 
@@ -20,9 +20,55 @@ pub const MAX_PARTS: usize = 100;
 /// Source: ours.
 pub const MAX_METADATA_BYTES: usize = 4096;
 
-/// Says whether an intent may be sent.
-pub(crate) fn check(intent: &Intent) -> Result<(), IntentError> {
+/// The most attempts that a payment may have.
+///
+/// Each HTLC's origin names the channels of all attempts before its own.
+///
+/// Source: ours; rust-lightning's users retry a handful of times.
+pub const MAX_ATTEMPTS: u32 = 32;
+
+/// Says whether a first attempt may be sent.
+pub(crate) fn check_first(intent: &Intent) -> Result<(), IntentError> {
+    if intent.attempt != 0 {
+        return Err(IntentError::NotTheFirstAttempt { attempt: intent.attempt });
+    }
+    if !intent.terms.earlier_channels.is_empty() {
+        return Err(IntentError::NothingCameBefore);
+    }
+    check(intent)
+}
+
+/// Says whether a further attempt may be sent, after the one that the book holds.
+///
+/// Whether one is owed is the ledgers' to say: an attempt that never left is made again under its
+/// number.
+pub(crate) fn check_retry(held: &Intent, retry: &Intent) -> Result<(), IntentError> {
+    let attempt = retry.attempt;
+    if attempt == 0 || attempt < held.attempt || attempt >= held.terms.retry.attempts_max {
+        return Err(IntentError::AttemptNotAllowed { attempt });
+    }
+    let has_earlier = |channel_id| retry.terms.earlier_channels.contains(channel_id);
+    let mut earlier: BTreeSet<_> = held.terms.earlier_channels.iter().collect();
+    if attempt > held.attempt {
+        earlier.extend(held.parts.iter().map(|part| &part.channel_id));
+    }
+    if let Some(channel_id) = earlier.into_iter().find(|channel_id| !has_earlier(channel_id)) {
+        return Err(IntentError::EarlierChannelMissing { channel_id: *channel_id });
+    }
+    let is_same = retry.payment_hash == held.payment_hash
+        && retry.total_msat == held.total_msat
+        && retry.metadata.hashed() == held.metadata.hashed()
+        && retry.terms.retry == held.terms.retry
+        && retry.terms.purpose == held.terms.purpose;
+    if !is_same {
+        return Err(IntentError::AnotherPayment);
+    }
+    check(retry)
+}
+
+fn check(intent: &Intent) -> Result<(), IntentError> {
     check_shape(intent)?;
+    check_terms(intent)?;
     let mut htlcs = BTreeSet::new();
     let mut delivered = AmountMsat::ZERO;
     let mut carried = AmountMsat::ZERO;
@@ -50,10 +96,19 @@ pub(crate) fn check(intent: &Intent) -> Result<(), IntentError> {
     Ok(())
 }
 
-fn check_shape(intent: &Intent) -> Result<(), IntentError> {
-    if intent.attempt != 0 {
-        return Err(IntentError::NotTheFirstAttempt { attempt: intent.attempt });
+fn check_terms(intent: &Intent) -> Result<(), IntentError> {
+    let attempts_max = intent.terms.retry.attempts_max;
+    if attempts_max == 0 || attempts_max > MAX_ATTEMPTS {
+        return Err(IntentError::WrongAttemptsMax { attempts_max, max: MAX_ATTEMPTS });
     }
+    match intent.terms.purpose {
+        Purpose::Payment => Ok(()),
+        Purpose::Probe if intent.parts.len() == 1 && attempts_max == 1 => Ok(()),
+        Purpose::Probe => Err(IntentError::ProbeTooLarge),
+    }
+}
+
+fn check_shape(intent: &Intent) -> Result<(), IntentError> {
     if intent.parts.is_empty() {
         return Err(IntentError::NoParts);
     }

@@ -10,5 +10,5 @@ mod outbox;
 
 pub use book::{Accepted, Payments};
 pub use error::{IntentError, PaymentError};
-pub use intent::{MAX_METADATA_BYTES, MAX_PARTS};
+pub use intent::{MAX_ATTEMPTS, MAX_METADATA_BYTES, MAX_PARTS};
 pub use outbox::Outbox;

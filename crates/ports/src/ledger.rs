@@ -53,13 +53,18 @@ impl core::fmt::Debug for LedgerState<'_> {
 ///   out channels that it knows to hold none;
 /// - answer `ledger` for every channel there is, those too that `for_each` leaves out;
 /// - answer `is_closed` for every channel there is; who leaves it out never has a closed channel
-///   reported to the node that believes it open.
+///   reported to the node that believes it open;
+/// - visit in `for_each_damaged` every channel for which `ledger` says `Damaged`: any of them may hold
+///   a later attempt of a payment.
 pub trait Ledgers {
     /// Returns the ledger of one channel.
     fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_>;
 
     /// Visits the ledgers that may hold an undelivered entry.
     fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger));
+
+    /// Visits the channels whose bytes are damaged and set apart: what they hold is not known.
+    fn for_each_damaged(&self, _visit: &mut dyn FnMut(ChannelId)) {}
 
     /// Says whether a channel is closed: its funding output is spent, or we decided to fail it. A
     /// card knows it.

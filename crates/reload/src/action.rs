@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use lastword_types::{
-    ChannelId, Event, EventKind, HtlcDirection, HtlcFailure, HtlcKey, MonitorUpdate, Outcome,
-    PaymentId, PaymentPreimage, PaymentRecord, ReleasePaymentComplete, Told, UpdateId,
+    ChannelId, Event, EventKind, Generation, GiveUp, HtlcDirection, HtlcFailure, HtlcKey,
+    MonitorUpdate, Outcome, PaymentId, PaymentPreimage, PaymentRecord, ReleasePaymentComplete,
+    Told, UpdateId,
 };
 
 use crate::reason::Reason;
@@ -56,6 +57,18 @@ pub enum Action {
         payment_id: PaymentId,
         /// The channel that it waits for.
         channel_id: ChannelId,
+    },
+    /// Note in a ledger that a payment is not tried again (rule R5).
+    GiveUp(GiveUp),
+    /// Every attempt failed and the terms allow another: the caller may find a route and make it,
+    /// or abandon the payment.
+    Retry {
+        /// Which payment.
+        payment_id: PaymentId,
+        /// Which incarnation.
+        generation: Generation,
+        /// The number of the attempt that may be made.
+        attempt: u32,
     },
     /// Claim the inbound half of a forward.
     ClaimInbound {
@@ -158,6 +171,12 @@ impl fmt::Display for Action {
             Self::Wait { payment_id, channel_id } => {
                 write!(f, "payment {payment_id} waits for channel {channel_id}")
             }
+            Self::GiveUp(GiveUp { htlc, .. }) => {
+                write!(f, "note that the payment of {} is given up", HtlcName(*htlc))
+            }
+            Self::Retry { payment_id, attempt, .. } => {
+                write!(f, "payment {payment_id} may be tried again as attempt {attempt}")
+            }
             Self::ClaimInbound { inbound, outbound, preimage: _ } => {
                 write!(f, "claim {} for {}", HtlcName(*inbound), HtlcName(*outbound))
             }
@@ -205,6 +224,9 @@ fn write_record(f: &mut fmt::Formatter<'_>, record: &PaymentRecord) -> fmt::Resu
             write!(f, "adopt payment {payment_id} as {}", OutcomeName(*outcome))
         }
         PaymentRecord::Dropped { payment_id, .. } => write!(f, "drop payment {payment_id}"),
+        PaymentRecord::Retried(intent) => {
+            write!(f, "begin attempt {} of payment {}", intent.attempt, intent.payment_id)
+        }
     }
 }
 
@@ -281,6 +303,7 @@ impl fmt::Display for KindName {
             EventKind::PathSuccessful { attempt, part } => {
                 write!(f, "PaymentPathSuccessful({attempt}/{part})")
             }
+            EventKind::Probed => f.write_str("Probed"),
         }
     }
 }

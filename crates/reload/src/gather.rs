@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use lastword_ports::{Ledger, LedgerState};
 use lastword_types::{
-    AmountMsat, BlockHeight, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin,
+    AmountMsat, BlockHeight, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin, Intent,
     LedgerEntry, PaymentHash, PaymentId, PaymentOrigin, Told, Verdict,
 };
 
@@ -21,11 +21,12 @@ pub(crate) struct Part {
     pub(crate) origin: PaymentOrigin,
     pub(crate) verdict: Verdict,
     pub(crate) delivered: Option<Told>,
+    pub(crate) is_given_up: bool,
 }
 
 impl Part {
     fn read(entry: LedgerEntry<'_>) -> Option<Self> {
-        let LedgerEntry { key, htlc, verdict, delivered } = entry;
+        let LedgerEntry { key, htlc, verdict, delivered, is_given_up } = entry;
         match &htlc.origin {
             HtlcOrigin::Payment(origin) if key.direction == HtlcDirection::Offered => Some(Self {
                 key,
@@ -35,6 +36,7 @@ impl Part {
                 origin: origin.clone(),
                 verdict,
                 delivered,
+                is_given_up,
             }),
             HtlcOrigin::Payment(_)
             | HtlcOrigin::Forward(_)
@@ -45,6 +47,12 @@ impl Part {
 
     pub(crate) fn is_undelivered(&self) -> bool {
         self.delivered.is_none()
+    }
+
+    /// Returns the channels of its siblings: of its own attempt and of earlier ones.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        let origin = &self.origin;
+        origin.part_channels.iter().chain(&origin.terms.earlier_channels).copied()
     }
 }
 
@@ -140,6 +148,12 @@ impl Subjects {
     }
 }
 
+/// Returns the channels of every attempt that an intent knows of.
+pub(crate) fn channels_of(intent: &Intent) -> impl Iterator<Item = ChannelId> + '_ {
+    let parts = intent.parts.iter().map(|part| part.channel_id);
+    parts.chain(intent.terms.earlier_channels.iter().copied())
+}
+
 /// Returns every entry of a payment, by generation, each in the order of attempt and part.
 ///
 /// Asks the channels that are known to concern it and, from each entry that is found, those of its
@@ -151,7 +165,7 @@ pub(crate) fn gather(
 ) -> BTreeMap<Generation, Vec<Part>> {
     let mut to_ask = channels.clone();
     if let Some(payment) = view.payments.payment(payment_id) {
-        to_ask.extend(payment.intent.parts.iter().map(|part| part.channel_id));
+        to_ask.extend(channels_of(payment.intent));
     }
     let mut asked = BTreeSet::new();
     let mut found = BTreeMap::new();
@@ -167,7 +181,7 @@ pub(crate) fn gather(
             if let Some(part) = Part::read(entry)
                 && part.origin.payment_id == payment_id
             {
-                to_ask.extend(part.origin.part_channels.iter().copied());
+                to_ask.extend(part.channels());
                 let origin = &part.origin;
                 let place = (origin.generation, origin.attempt, origin.part, part.key);
                 found.insert(place, part);

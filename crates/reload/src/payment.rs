@@ -32,8 +32,8 @@ use alloc::vec::Vec;
 
 use lastword_ports::PaymentView;
 use lastword_types::{
-    Event, EventKind, Generation, Intent, Outcome, OutcomeKind, PaymentId, PaymentRecord,
-    PaymentState, ReleasePaymentComplete, Told, Verdict,
+    Event, EventKind, Generation, GiveUp, HtlcFailure, Intent, Outcome, OutcomeKind, PaymentId,
+    PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Verdict,
 };
 
 use crate::action::{Action, Planned};
@@ -41,6 +41,11 @@ use crate::gather::Part;
 use crate::plan::View;
 use crate::reason::Reason;
 use crate::story::{Finding, Story};
+
+/// The failure with which a recipient answers an HTLC whose hash it does not know.
+///
+/// Source: BOLT 4, `incorrect_or_unknown_payment_details` (`PERM|15`).
+const REACHED: u16 = 0x400F;
 
 /// Appends what is to be done about one payment.
 pub(crate) fn plan_payment(
@@ -127,7 +132,15 @@ impl Case<'_, '_> {
             self.told_anew = book.map(|_| reason);
             self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
         }
-        match (state, self.story.told()) {
+        let told = self.story.told();
+        let intent = match (own, self.later_attempt(own)) {
+            (Some(_), Some(later)) if told.is_none() && state == PaymentState::Pending => {
+                self.record(PaymentRecord::Rebuilt(later.clone()), Reason::AttemptLost);
+                Cow::Owned(later)
+            }
+            (_, _) => intent,
+        };
+        match (state, told) {
             (PaymentState::Handled(outcome), told) => self.finish(outcome, told),
             (PaymentState::Pending | PaymentState::Decided(_), Some(told)) => self.adopt(told),
             (PaymentState::Pending, None) => {
@@ -137,6 +150,12 @@ impl Case<'_, '_> {
                 self.decide(&intent, Some(recorded), own.is_some_and(|own| own.is_abandoned));
             }
         }
+    }
+
+    /// Returns the last attempt of the ledgers if the book is older than it.
+    fn later_attempt(&self, own: Option<PaymentView<'_>>) -> Option<Intent> {
+        let held = own?.intent.attempt;
+        self.story.intent().filter(|intent| intent.attempt > held)
     }
 
     /// The user handled the outcome: path events of parts that were taken, then releases (R5).
@@ -151,6 +170,11 @@ impl Case<'_, '_> {
         };
         let untold: Vec<_> = events.iter().filter_map(Event::key).collect();
         self.tell(events, Reason::PathTaken);
+        // A later attempt names the channels of the earlier ones and not the other way round: an
+        // earlier one that is not released with it would one day look like the whole story.
+        if self.story.has_unreadable_earlier() {
+            return self.wait_for_unreadable();
+        }
         self.release_final(outcome, Reason::Handled, &|story, part| {
             matches!(part.verdict, Verdict::Fulfilled { .. })
                 && untold.contains(&story.key(path_taken(part)))
@@ -181,9 +205,12 @@ impl Case<'_, '_> {
             (Some(recorded), Finding::Decided(found, _)) if recorded.kind() != found.kind() => {
                 self.reopen(intent)
             }
-            (Some(_), Finding::Open) => self.reopen(intent),
+            (Some(_), Finding::Open | Finding::RetryOwed(_)) => self.reopen(intent),
             // A ledger that cannot be read denies nothing; and of one kind there is one outcome.
-            (recorded, Finding::Decided(..) | Finding::Unreadable | Finding::Open) => recorded,
+            (
+                recorded,
+                Finding::Decided(..) | Finding::Unreadable | Finding::Open | Finding::RetryOwed(_),
+            ) => recorded,
         };
         match finding {
             Finding::Decided(found, reason) => {
@@ -198,8 +225,33 @@ impl Case<'_, '_> {
             Finding::Open => {
                 let events = self.story.paths_failed(self.view);
                 self.tell(events, Reason::SomePartsFailed);
+                if is_abandoned && self.story.may_be_retried() {
+                    self.give_up();
+                }
+            }
+            Finding::RetryOwed(attempt) => {
+                let events = self.story.paths_failed(self.view);
+                self.tell(events, Reason::SomePartsFailed);
+                if is_abandoned {
+                    self.give_up();
+                } else {
+                    let Story { payment_id, generation, .. } = self.story;
+                    let action = Action::Retry { payment_id, generation, attempt };
+                    self.actions.push(Planned { action, reason: Reason::RetryOwed });
+                }
             }
             Finding::Unreadable => self.wait(),
+        }
+    }
+
+    /// Notes the end of the retries where every later plan finds it, with a book and without: only
+    /// then can the payment fail (R5).
+    fn give_up(&mut self) {
+        let Story { generation, parts, .. } = self.story;
+        let last = parts.last().map(|part| part.origin.attempt);
+        for part in parts.iter().filter(|part| Some(part.origin.attempt) == last) {
+            let action = Action::GiveUp(GiveUp { htlc: part.key, generation });
+            self.actions.push(Planned { action, reason: Reason::GivenUp });
         }
     }
 
@@ -207,10 +259,14 @@ impl Case<'_, '_> {
     /// after which failed parts are silent; so they are silent until it can be read.
     fn wait(&mut self) {
         self.tell_nothing();
+        self.wait_for_unreadable();
+    }
+
+    fn wait_for_unreadable(&mut self) {
         let payment_id = self.story.payment_id;
-        for (channel_id, reason) in &self.story.unreadable {
-            let action = Action::Wait { payment_id, channel_id: *channel_id };
-            self.actions.push(Planned { action, reason: *reason });
+        for (channel_id, reason) in self.story.waits_for() {
+            let action = Action::Wait { payment_id, channel_id };
+            self.actions.push(Planned { action, reason });
         }
     }
 
@@ -237,6 +293,16 @@ impl Case<'_, '_> {
                 };
                 events.insert(0, sent);
                 events
+            }
+            Outcome::Failed { reason } if intent.terms.purpose == Purpose::Probe => {
+                let is_reached = reason == HtlcFailure::Removed { code: REACHED };
+                Vec::from([Event::Probed {
+                    payment_id,
+                    generation,
+                    payment_hash,
+                    is_reached,
+                    reason,
+                }])
             }
             Outcome::Failed { reason } => {
                 let mut events = self.story.paths_failed(self.view);

@@ -9,7 +9,7 @@ use lastword_types::{HtlcKey, PaymentId, PaymentState};
 use crate::action::Plan;
 use crate::channel::plan_channels;
 use crate::forward::plan_forward;
-use crate::gather::{Part, Subjects, gather};
+use crate::gather::{Part, Subjects, channels_of, gather};
 use crate::payment::plan_payment;
 
 /// How much a plan looks at. The rules are the same for both.
@@ -95,9 +95,8 @@ pub fn may_drop(payment_id: PaymentId, view: &View<'_>) -> bool {
     }
     let generations = gather(view, payment_id, &BTreeSet::new());
     let parts = || generations.values().flatten();
-    let mut channels: BTreeSet<_> = parts().flat_map(|part| &part.origin.part_channels).collect();
-    channels.extend(payment.intent.parts.iter().map(|part| &part.channel_id));
+    let mut channels: BTreeSet<_> = parts().flat_map(Part::channels).collect();
+    channels.extend(channels_of(payment.intent));
     let is_read = |channel_id| matches!(view.ledgers.ledger(channel_id), LedgerState::Present(_));
-    channels.into_iter().all(|channel_id| is_read(*channel_id))
-        && !parts().any(Part::is_undelivered)
+    channels.into_iter().all(is_read) && !parts().any(Part::is_undelivered)
 }

@@ -37,6 +37,14 @@ pub enum Reason {
     MonitorMissing,
     /// The monitor that knows a part is damaged (R2).
     MonitorDamaged,
+    /// Every attempt failed, and the terms allow another (R5).
+    RetryOwed,
+    /// The caller gave up while the terms allow another attempt (R5).
+    GivenUp,
+    /// A ledger holds a later attempt than the book (R1).
+    AttemptLost,
+    /// A damaged monitor may know a further attempt (R2).
+    AttemptHidden,
     /// Another generation of the id is not finished; this one is looked at after it (R8).
     GenerationInTheWay {
         /// The unfinished one.
@@ -82,6 +90,10 @@ impl fmt::Display for Reason {
             Self::PathTaken => "R5, a part was taken after the outcome was handled",
             Self::MonitorMissing => "R2, the monitor is missing",
             Self::MonitorDamaged => "R2, the monitor is damaged",
+            Self::RetryOwed => "R5, every attempt failed and another is allowed",
+            Self::GivenUp => "R5, the caller gave up while another attempt was allowed",
+            Self::AttemptLost => "R1, a ledger holds a later attempt than the book",
+            Self::AttemptHidden => "R2, the monitor is damaged and may know a further attempt",
             Self::GenerationInTheWay { unfinished } => {
                 return write!(f, "R8, generation {unfinished} of the id is not finished");
             }

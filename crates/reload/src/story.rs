@@ -25,7 +25,9 @@ pub(crate) struct Story<'a> {
     /// can bring one: it was never sent (R2).
     has_unsent: bool,
     /// Channels that should know a part and cannot be read to their end, each with the reason.
-    pub(crate) unreadable: BTreeMap<ChannelId, Reason>,
+    unreadable: BTreeMap<ChannelId, Reason>,
+    /// Damaged channels, any of which may know a later attempt than all that were found.
+    hidden: BTreeSet<ChannelId>,
 }
 
 /// What a story comes to while no part is delivered.
@@ -37,6 +39,8 @@ pub(crate) enum Finding {
     Open,
     /// No part decides it, and a ledger cannot be read.
     Unreadable,
+    /// Every attempt failed, and another one of this number may be made.
+    RetryOwed(u32),
 }
 
 impl<'a> Story<'a> {
@@ -52,8 +56,14 @@ impl<'a> Story<'a> {
         parts: &'a [Part],
         intent: Option<&Intent>,
     ) -> Self {
-        let mut story =
-            Self { payment_id, generation, parts, has_unsent: false, unreadable: BTreeMap::new() };
+        let mut story = Self {
+            payment_id,
+            generation,
+            parts,
+            has_unsent: false,
+            unreadable: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+        };
         let mut found: BTreeMap<u32, BTreeSet<PartIndex>> = BTreeMap::new();
         for part in parts {
             found.entry(part.origin.attempt).or_default().insert(part.origin.part);
@@ -71,26 +81,46 @@ impl<'a> Story<'a> {
                 story.note_absent(view, part.channel_id);
             }
         }
+        let earlier = parts.iter().flat_map(|part| &part.origin.terms.earlier_channels);
+        for channel_id in earlier.chain(intent.iter().flat_map(|i| &i.terms.earlier_channels)) {
+            story.note_unreadable(view, *channel_id);
+        }
+        if story.may_be_retried() {
+            view.ledgers.for_each_damaged(&mut |channel_id| {
+                story.hidden.insert(channel_id);
+            });
+        }
         story
     }
 
+    /// Says whether the terms allow another attempt after all that a ledger holds, and nobody gave
+    /// the payment up. Without an HTLC there is nothing to try again (R2).
+    pub(crate) fn may_be_retried(&self) -> bool {
+        let is_given_up = self.parts.iter().any(|part| part.is_given_up);
+        let last = self.parts.last();
+        last.is_some_and(|part| part.origin.terms.allows_after(part.origin.attempt) && !is_given_up)
+    }
+
     fn note_absent(&mut self, view: &View<'_>, channel_id: ChannelId) {
-        match view.ledgers.ledger(channel_id) {
-            LedgerState::Present(ledger) => {
-                // An update that is written again may bring the HTLC, so it may yet be sent.
-                if channel::is_in_flight(view, channel_id, ledger.latest_update()) {
-                    self.unreadable.insert(channel_id, Reason::InFlight);
-                } else {
-                    self.has_unsent = true;
-                }
-            }
-            LedgerState::Missing => {
-                self.unreadable.insert(channel_id, Reason::MonitorMissing);
-            }
-            LedgerState::Damaged => {
-                self.unreadable.insert(channel_id, Reason::MonitorDamaged);
-            }
+        if let LedgerState::Present(ledger) = view.ledgers.ledger(channel_id)
+            && channel::is_in_flight(view, channel_id, ledger.latest_update())
+        {
+            // An update that is written again may bring the HTLC, so it may yet be sent.
+            self.unreadable.insert(channel_id, Reason::InFlight);
+        } else if self.note_unreadable(view, channel_id) {
+            self.has_unsent = true;
         }
+    }
+
+    /// Notes a channel that cannot be read, and says whether this one can.
+    fn note_unreadable(&mut self, view: &View<'_>, channel_id: ChannelId) -> bool {
+        let reason = match view.ledgers.ledger(channel_id) {
+            LedgerState::Present(_) => return true,
+            LedgerState::Missing => Reason::MonitorMissing,
+            LedgerState::Damaged => Reason::MonitorDamaged,
+        };
+        self.unreadable.insert(channel_id, reason);
+        false
     }
 
     pub(crate) fn has_undelivered(&self) -> bool {
@@ -117,7 +147,7 @@ impl<'a> Story<'a> {
         if let Some(outcome) = self.parts.iter().find_map(sent_by) {
             return Finding::Decided(outcome, Reason::PartFulfilled);
         }
-        if !self.unreadable.is_empty() {
+        if !self.unreadable.is_empty() || !self.hidden.is_empty() {
             return Finding::Unreadable;
         }
         if self.parts.is_empty() {
@@ -140,6 +170,9 @@ impl<'a> Story<'a> {
                     return Finding::Open;
                 }
             }
+        }
+        if let Some(last) = self.parts.last().filter(|_| self.may_be_retried()) {
+            return Finding::RetryOwed(last.origin.attempt.saturating_add(1));
         }
         least.map_or(Finding::Open, |reason| {
             Finding::Decided(Outcome::Failed { reason }, Reason::AllPartsFailed)
@@ -208,7 +241,21 @@ impl<'a> Story<'a> {
             fee_msat: first.origin.fee_msat,
             parts: parts.iter().map(|part| intent_part(part)).collect(),
             metadata,
+            terms: first.origin.terms.clone(),
         })
+    }
+
+    /// Says whether the channel of an attempt cannot be read after which a ledger holds another one.
+    pub(crate) fn has_unreadable_earlier(&self) -> bool {
+        let mut earlier = self.parts.iter().flat_map(|part| &part.origin.terms.earlier_channels);
+        earlier.any(|channel_id| self.unreadable.contains_key(channel_id))
+    }
+
+    /// Returns what has to be looked at again before the payment can be decided, with reasons.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = (ChannelId, Reason)> + '_ {
+        let unreadable = self.unreadable.iter().map(|(channel_id, reason)| (*channel_id, *reason));
+        let hidden = self.hidden.iter().filter(|id| !self.unreadable.contains_key(id));
+        unreadable.chain(hidden.map(|channel_id| (*channel_id, Reason::AttemptHidden)))
     }
 }
 

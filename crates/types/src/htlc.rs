@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::AmountMsat;
 use crate::block::BlockHeight;
 use crate::id::{ChannelId, Generation, HtlcId, PartIndex, PaymentId, write_hex};
+use crate::terms::Terms;
 
 /// The SHA-256 of a preimage.
 ///
@@ -153,6 +154,8 @@ pub struct PaymentOrigin {
     pub fee_msat: AmountMsat,
     /// The caller's data, with the first part; the others carry its hash.
     pub metadata: Metadata,
+    /// What the payment is for, how often it may be tried, and where it was tried before.
+    pub terms: Terms,
 }
 
 /// The caller's data about a payment.

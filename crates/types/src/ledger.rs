@@ -191,6 +191,8 @@ pub struct LedgerEntry<'a> {
     pub verdict: Verdict,
     /// What the consumer durably knows, once it does.
     pub delivered: Option<Told>,
+    /// Whether no further attempt of its payment is made.
+    pub is_given_up: bool,
 }
 
 /// What is left in the ledger of a part of a payment that is forgotten: that it is over, and what

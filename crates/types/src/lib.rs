@@ -14,6 +14,7 @@ pub mod id;
 pub mod ledger;
 pub mod payment;
 pub mod state;
+pub mod terms;
 pub mod update;
 
 pub use amount::{AmountMsat, FeeRatePerKw};
@@ -47,8 +48,9 @@ pub use state::{
     Card, ChainTip, Close, FundingSpend, HtlcState, MonitorState, OutputSpend, OutputSpendKind,
     SignedCommitment, UnsignedCommitment,
 };
+pub use terms::{Purpose, RetryPolicy, Terms};
 pub use update::{
-    Alarm, ChainDelta, Effect, HtlcAdded, HtlcRemoved, LocalCommitment, MonitorRecord,
+    Alarm, ChainDelta, Effect, GiveUp, HtlcAdded, HtlcRemoved, LocalCommitment, MonitorRecord,
     MonitorUpdate, NewChannel, Overdue, PerCommitmentSecret, ReleasePaymentComplete,
     RemoteCommitment, RemovalReason, UpdateStep,
 };

@@ -12,6 +12,7 @@ use crate::htlc::{
 };
 use crate::id::{ChannelId, Generation, HtlcId, PartIndex, PaymentId};
 use crate::ledger::{HtlcFailure, Outcome};
+use crate::terms::Terms;
 use crate::update::Alarm;
 
 /// The decision to pay, durable before an HTLC exists (rule R1).
@@ -38,6 +39,8 @@ pub struct Intent {
     pub parts: Vec<IntentPart>,
     /// The caller's data.
     pub metadata: Metadata,
+    /// What it is for, how often it may be tried, and where it was tried before.
+    pub terms: Terms,
 }
 
 /// One part of an intent: the HTLC that will carry it.
@@ -70,7 +73,20 @@ impl Intent {
             total_msat: self.total_msat,
             fee_msat: self.fee_msat,
             metadata,
+            terms: self.terms.clone(),
         }))
+    }
+
+    /// Returns the next attempt of this payment, over other parts.
+    ///
+    /// # Shape
+    ///
+    /// `self` is what the book holds, `attempt` the number that is owed.
+    #[must_use]
+    pub fn retry(&self, attempt: u32, fee_msat: AmountMsat, parts: Vec<IntentPart>) -> Self {
+        let mut next = Self { attempt, fee_msat, parts, ..self.clone() };
+        next.terms.earlier_channels.extend(self.parts.iter().map(|part| part.channel_id));
+        next
     }
 
     /// Returns the HTLC that carries a part, or `None` for a part that is not there.
@@ -143,6 +159,9 @@ pub enum PaymentRecord {
         /// Which incarnation.
         generation: Generation,
     },
+    /// A further attempt of a pending payment, in place of the one before; durable before its
+    /// HTLCs exist (rule R1).
+    Retried(Intent),
 }
 
 /// Where a payment stands in the book.
@@ -216,12 +235,14 @@ pub enum EventKind {
         /// Which part.
         part: PartIndex,
     },
+    /// A probe ended.
+    Probed,
 }
 
 impl EventKind {
     /// Says whether this is a payment's last word.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Sent | Self::Failed)
+        matches!(self, Self::Sent | Self::Failed | Self::Probed)
     }
 }
 
@@ -288,6 +309,22 @@ pub enum Event {
     },
     /// Something that a person should hear of; told once after each start while it holds.
     Alarm(Alarm),
+    /// A probe ended, and nobody was paid. A probe's last word, and the only one.
+    ///
+    /// Should a recipient take a probe after all, that is told as [`PaymentSent`](Self::PaymentSent):
+    /// money went.
+    Probed {
+        /// Which probe.
+        payment_id: PaymentId,
+        /// Which incarnation.
+        generation: Generation,
+        /// The hash that it was made with.
+        payment_hash: PaymentHash,
+        /// Whether it failed at the recipient, as it is meant to.
+        is_reached: bool,
+        /// Why its HTLC failed.
+        reason: HtlcFailure,
+    },
 }
 
 impl Event {
@@ -307,6 +344,9 @@ impl Event {
             }
             Self::PaymentFailed { payment_id, generation, .. } => {
                 (payment_id, generation, EventKind::Failed)
+            }
+            Self::Probed { payment_id, generation, .. } => {
+                (payment_id, generation, EventKind::Probed)
             }
             Self::Alarm(_) => return None,
         };

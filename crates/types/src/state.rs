@@ -132,6 +132,8 @@ pub struct HtlcState {
     pub late_preimage: Option<PaymentPreimage>,
     /// What the consumer durably knows.
     pub delivered: Option<Told>,
+    /// Whether no further attempt of the payment is made that it belongs to.
+    pub is_given_up: bool,
 }
 
 /// A confirmed spend of the funding output.

@@ -14,7 +14,7 @@ use crate::block::BlockRef;
 use crate::channel::ChannelParameters;
 use crate::funding::{LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
 use crate::htlc::{Htlc, HtlcDirection, HtlcKey, PaymentPreimage};
-use crate::id::{ChannelId, CommitmentNumber, HtlcId, UpdateId};
+use crate::id::{ChannelId, CommitmentNumber, Generation, HtlcId, UpdateId};
 use crate::ledger::Told;
 
 /// Everything that changes a monitor; its state is the fold of these.
@@ -28,6 +28,20 @@ pub enum MonitorRecord {
     Release(ReleasePaymentComplete),
     /// The chain moved in a way that concerns this channel.
     Chain(ChainDelta),
+    /// No further attempt of the payment is made that an offered HTLC belongs to.
+    GivenUp(GiveUp),
+}
+
+/// The end of a payment's retries, in the ledger of one of its parts: without it a payment that may
+/// be tried again cannot fail, whatever the book says.
+///
+/// Source: `docs/INVARIANTS.md`, R5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GiveUp {
+    /// Which HTLC.
+    pub htlc: HtlcKey,
+    /// The incarnation of its payment.
+    pub generation: Generation,
 }
 
 /// A channel at its birth: its parameters and the first commitment of each side, without HTLCs.

@@ -67,6 +67,8 @@ pub enum MonitorRecordKind {
     Connected,
     /// Blocks left the best chain.
     Disconnected,
+    /// No further attempt of a payment is made.
+    GivenUp,
 }
 
 /// The kinds of [`PaymentRecord`](lastword_types::PaymentRecord).
@@ -88,6 +90,8 @@ pub enum PaymentRecordKind {
     Adopted,
     /// A finished payment leaves the book.
     Dropped,
+    /// A further attempt of a payment.
+    Retried,
 }
 
 /// The kinds of [`Event`](lastword_types::Event).
@@ -105,18 +109,21 @@ pub enum EventRecordKind {
     PaymentFailed,
     /// Something that a person should hear of.
     Alarm,
+    /// A probe ended.
+    Probed,
 }
 
 impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 21] = [
+    pub const ALL: [(u8, Self); 24] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
         (0x04, Self::Monitor(MonitorRecordKind::Connected)),
         (0x05, Self::Monitor(MonitorRecordKind::Disconnected)),
+        (0x0A, Self::Monitor(MonitorRecordKind::GivenUp)),
         (0x11, Self::Payment(PaymentRecordKind::Intent)),
         (0x12, Self::Payment(PaymentRecordKind::Rebuilt)),
         (0x13, Self::Payment(PaymentRecordKind::Abandoned)),
@@ -124,6 +131,7 @@ impl RecordKind {
         (0x15, Self::Payment(PaymentRecordKind::Handled)),
         (0x16, Self::Payment(PaymentRecordKind::Adopted)),
         (0x17, Self::Payment(PaymentRecordKind::Dropped)),
+        (0x1A, Self::Payment(PaymentRecordKind::Retried)),
         (0x21, Self::MonitorState),
         (0x22, Self::BookState),
         (0x23, Self::Card),
@@ -133,6 +141,7 @@ impl RecordKind {
         (0x33, Self::Event(EventRecordKind::PaymentPathFailed)),
         (0x34, Self::Event(EventRecordKind::PaymentFailed)),
         (0x35, Self::Event(EventRecordKind::Alarm)),
+        (0x3A, Self::Event(EventRecordKind::Probed)),
     ];
 
     /// Returns the kind that a byte stands for, if any.
@@ -152,6 +161,7 @@ impl RecordKind {
             Self::Monitor(MonitorRecordKind::Release) => 0x03,
             Self::Monitor(MonitorRecordKind::Connected) => 0x04,
             Self::Monitor(MonitorRecordKind::Disconnected) => 0x05,
+            Self::Monitor(MonitorRecordKind::GivenUp) => 0x0A,
             Self::Payment(PaymentRecordKind::Intent) => 0x11,
             Self::Payment(PaymentRecordKind::Rebuilt) => 0x12,
             Self::Payment(PaymentRecordKind::Abandoned) => 0x13,
@@ -159,6 +169,7 @@ impl RecordKind {
             Self::Payment(PaymentRecordKind::Handled) => 0x15,
             Self::Payment(PaymentRecordKind::Adopted) => 0x16,
             Self::Payment(PaymentRecordKind::Dropped) => 0x17,
+            Self::Payment(PaymentRecordKind::Retried) => 0x1A,
             Self::MonitorState => 0x21,
             Self::BookState => 0x22,
             Self::Card => 0x23,
@@ -168,6 +179,7 @@ impl RecordKind {
             Self::Event(EventRecordKind::PaymentPathFailed) => 0x33,
             Self::Event(EventRecordKind::PaymentFailed) => 0x34,
             Self::Event(EventRecordKind::Alarm) => 0x35,
+            Self::Event(EventRecordKind::Probed) => 0x3A,
         }
     }
 }

@@ -90,6 +90,7 @@ impl Record for Event {
             Self::PaymentPathFailed { .. } => EventRecordKind::PaymentPathFailed,
             Self::PaymentFailed { .. } => EventRecordKind::PaymentFailed,
             Self::Alarm(_) => EventRecordKind::Alarm,
+            Self::Probed { .. } => EventRecordKind::Probed,
         })
     }
 
@@ -136,6 +137,12 @@ impl Record for Event {
                 writer.put(4, &reason);
             }
             Self::Alarm(alarm) => writer.put(0, &Alarm::from(alarm)),
+            Self::Probed { ref payment_id, ref generation, payment_hash, is_reached, reason } => {
+                writer.put(0, &Incarnation::of(payment_id, generation));
+                writer.put(2, &payment_hash);
+                writer.put(4, &reason);
+                writer.put_flag(6, is_reached);
+            }
         }
     }
 
@@ -182,6 +189,13 @@ impl Record for Event {
                 Self::PaymentFailed { payment_id, generation, payment_hash, reason }
             }
             EventRecordKind::Alarm => Self::Alarm(reader.required::<Alarm>(0)?.into()),
+            EventRecordKind::Probed => {
+                let Incarnation { payment_id, generation } = reader.required(0)?;
+                let payment_hash = reader.required(2)?;
+                let reason = reader.required(4)?;
+                let is_reached = reader.flag(6)?;
+                Self::Probed { payment_id, generation, payment_hash, is_reached, reason }
+            }
         })
     }
 }

@@ -1,8 +1,10 @@
 //! An HTLC as it was added, with whom it is for.
 
+use alloc::collections::BTreeSet;
+
 use lastword_types::{
     self as types, AmountMsat, BlockHeight, ChannelId, ForwardOrigin, Generation, HtlcDirection,
-    HtlcId, HtlcKey, PartIndex, PaymentHash, PaymentId,
+    HtlcId, HtlcKey, PartIndex, PaymentHash, PaymentId, Purpose, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,13 +53,20 @@ enum HtlcOrigin {
     Payment(PaymentOrigin),
     Forward(ForwardOrigin),
     Ours,
-    Forwarded { outbound: HtlcKey },
+    Forwarded {
+        outbound: HtlcKey,
+    },
+    /// A payment on other terms than those of a payment that is tried once.
+    PaymentOnTerms(PaymentOrigin, Terms),
 }
 
 impl From<&types::HtlcOrigin> for HtlcOrigin {
     fn from(origin: &types::HtlcOrigin) -> Self {
         match origin {
-            types::HtlcOrigin::Payment(payment) => Self::Payment(payment.into()),
+            types::HtlcOrigin::Payment(payment) => match Terms::unusual(&payment.terms) {
+                None => Self::Payment(payment.into()),
+                Some(terms) => Self::PaymentOnTerms(payment.into(), terms),
+            },
             types::HtlcOrigin::Forward(forward) => Self::Forward(forward.clone()),
             types::HtlcOrigin::Ours => Self::Ours,
             types::HtlcOrigin::Forwarded { outbound } => Self::Forwarded { outbound: *outbound },
@@ -68,7 +77,8 @@ impl From<&types::HtlcOrigin> for HtlcOrigin {
 impl From<HtlcOrigin> for types::HtlcOrigin {
     fn from(origin: HtlcOrigin) -> Self {
         match origin {
-            HtlcOrigin::Payment(payment) => Self::Payment(payment.into()),
+            HtlcOrigin::Payment(payment) => Self::Payment(payment.on(types::Terms::default())),
+            HtlcOrigin::PaymentOnTerms(payment, terms) => Self::Payment(payment.on(terms.into())),
             HtlcOrigin::Forward(forward) => Self::Forward(forward),
             HtlcOrigin::Ours => Self::Ours,
             HtlcOrigin::Forwarded { outbound } => Self::Forwarded { outbound },
@@ -106,19 +116,46 @@ impl From<&types::PaymentOrigin> for PaymentOrigin {
     }
 }
 
-impl From<PaymentOrigin> for types::PaymentOrigin {
-    fn from(origin: PaymentOrigin) -> Self {
-        Self {
-            payment_id: origin.payment_id,
-            generation: origin.generation,
-            attempt: origin.attempt,
-            part: origin.part,
-            part_channels: origin.part_channels.0,
-            part_amount_msat: origin.part_amount_msat,
-            total_msat: origin.total_msat,
-            fee_msat: origin.fee_msat,
-            metadata: origin.metadata.into(),
+impl PaymentOrigin {
+    fn on(self, terms: types::Terms) -> types::PaymentOrigin {
+        types::PaymentOrigin {
+            payment_id: self.payment_id,
+            generation: self.generation,
+            attempt: self.attempt,
+            part: self.part,
+            part_channels: self.part_channels.0,
+            part_amount_msat: self.part_amount_msat,
+            total_msat: self.total_msat,
+            fee_msat: self.fee_msat,
+            metadata: self.metadata.into(),
+            terms,
         }
+    }
+}
+
+/// What a payment is for, and how often it may be tried.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Terms {
+    retry: RetryPolicy,
+    purpose: Purpose,
+    earlier_channels: BTreeSet<ChannelId>,
+}
+
+impl Terms {
+    /// Returns the terms of a payment, or `None` for one that is tried once.
+    pub(crate) fn unusual(terms: &types::Terms) -> Option<Self> {
+        (*terms != types::Terms::default()).then(|| Self {
+            retry: terms.retry,
+            purpose: terms.purpose,
+            earlier_channels: terms.earlier_channels.clone(),
+        })
+    }
+}
+
+impl From<Terms> for types::Terms {
+    fn from(terms: Terms) -> Self {
+        let Terms { retry, purpose, earlier_channels } = terms;
+        Self { retry, purpose, earlier_channels }
     }
 }
 

@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 
 use lastword_types::{
-    ChainDelta, ChannelId, MonitorRecord, MonitorUpdate, NewChannel, ReleasePaymentComplete,
-    UpdateId,
+    ChainDelta, ChannelId, GiveUp, MonitorRecord, MonitorUpdate, NewChannel,
+    ReleasePaymentComplete, UpdateId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,7 @@ impl Record for MonitorRecord {
             Self::Created(_) => MonitorRecordKind::Created,
             Self::Update(_) => MonitorRecordKind::Update,
             Self::Release(_) => MonitorRecordKind::Release,
+            Self::GivenUp(_) => MonitorRecordKind::GivenUp,
             Self::Chain(ChainDelta::Connected { .. }) => MonitorRecordKind::Connected,
             Self::Chain(ChainDelta::Disconnected { .. }) => MonitorRecordKind::Disconnected,
         })
@@ -43,6 +44,10 @@ impl Record for MonitorRecord {
             Self::Release(ReleasePaymentComplete { htlc, told }) => {
                 writer.put(0, htlc);
                 writer.put(2, told);
+            }
+            Self::GivenUp(GiveUp { htlc, generation }) => {
+                writer.put(0, htlc);
+                writer.put(2, generation);
             }
             Self::Chain(ChainDelta::Connected { block, transactions }) => {
                 writer.put(0, &BlockRef::from(*block));
@@ -67,6 +72,9 @@ impl Record for MonitorRecord {
                 htlc: reader.required(0)?,
                 told: reader.required(2)?,
             }),
+            MonitorRecordKind::GivenUp => {
+                Self::GivenUp(GiveUp { htlc: reader.required(0)?, generation: reader.required(2)? })
+            }
             MonitorRecordKind::Connected => Self::Chain(ChainDelta::Connected {
                 block: reader.required::<BlockRef>(0)?.into(),
                 transactions: reader.optional::<List<Consensus>>(2)?.unwrap_or_default().into_vec(),

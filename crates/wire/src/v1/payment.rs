@@ -8,7 +8,7 @@ use lastword_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::htlc::Metadata;
+use super::htlc::{Metadata, Terms};
 use super::prim::List;
 use crate::body::{Reader, Writer};
 use crate::error::WireError;
@@ -57,18 +57,29 @@ impl From<&types::Intent> for Intent {
     }
 }
 
-impl From<Intent> for types::Intent {
-    fn from(intent: Intent) -> Self {
-        Self {
-            payment_id: intent.payment_id,
-            generation: intent.generation,
-            attempt: intent.attempt,
-            payment_hash: intent.payment_hash,
-            total_msat: intent.total_msat,
-            fee_msat: intent.fee_msat,
-            parts: intent.parts.0,
-            metadata: intent.metadata.into(),
+impl Intent {
+    fn on(self, terms: Option<Terms>) -> types::Intent {
+        types::Intent {
+            payment_id: self.payment_id,
+            generation: self.generation,
+            attempt: self.attempt,
+            payment_hash: self.payment_hash,
+            total_msat: self.total_msat,
+            fee_msat: self.fee_msat,
+            parts: self.parts.0,
+            metadata: self.metadata.into(),
+            terms: terms.map(Into::into).unwrap_or_default(),
         }
+    }
+
+    fn write(intent: &types::Intent, writer: &mut Writer<'_>) {
+        writer.put(0, &Self::from(intent));
+        writer.put_some(2, Terms::unusual(&intent.terms).as_ref());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<types::Intent, WireError> {
+        let intent: Self = reader.required(0)?;
+        Ok(intent.on(reader.optional(2)?))
     }
 }
 
@@ -82,12 +93,15 @@ impl Record for PaymentRecord {
             Self::Handled { .. } => PaymentRecordKind::Handled,
             Self::Adopted { .. } => PaymentRecordKind::Adopted,
             Self::Dropped { .. } => PaymentRecordKind::Dropped,
+            Self::Retried(_) => PaymentRecordKind::Retried,
         })
     }
 
     fn write(&self, writer: &mut Writer<'_>) {
         match self {
-            Self::Intent(intent) | Self::Rebuilt(intent) => writer.put(0, &Intent::from(intent)),
+            Self::Intent(intent) | Self::Rebuilt(intent) | Self::Retried(intent) => {
+                Intent::write(intent, writer);
+            }
             Self::Abandoned { payment_id, generation }
             | Self::Dropped { payment_id, generation } => {
                 writer.put(0, &Incarnation::of(payment_id, generation));
@@ -106,8 +120,8 @@ impl Record for PaymentRecord {
             return Err(reader.unexpected_kind("payment record"));
         };
         Ok(match kind {
-            PaymentRecordKind::Intent => Self::Intent(reader.required::<Intent>(0)?.into()),
-            PaymentRecordKind::Rebuilt => Self::Rebuilt(reader.required::<Intent>(0)?.into()),
+            PaymentRecordKind::Intent => Self::Intent(Intent::read(reader)?),
+            PaymentRecordKind::Rebuilt => Self::Rebuilt(Intent::read(reader)?),
             PaymentRecordKind::Abandoned => {
                 let Incarnation { payment_id, generation } = reader.required(0)?;
                 Self::Abandoned { payment_id, generation }
@@ -125,6 +139,7 @@ impl Record for PaymentRecord {
                 let Incarnation { payment_id, generation } = reader.required(0)?;
                 Self::Dropped { payment_id, generation }
             }
+            PaymentRecordKind::Retried => Self::Retried(Intent::read(reader)?),
         })
     }
 }
@@ -149,13 +164,13 @@ impl From<&types::BookEntry> for BookEntry {
     }
 }
 
-impl From<BookEntry> for types::BookEntry {
-    fn from(entry: BookEntry) -> Self {
-        Self {
-            intent: entry.intent.into(),
-            state: entry.state,
-            is_abandoned: entry.is_abandoned,
-            paths_handled: entry.paths_handled,
+impl BookEntry {
+    fn on(self, terms: Option<Terms>) -> types::BookEntry {
+        types::BookEntry {
+            intent: self.intent.on(terms),
+            state: self.state,
+            is_abandoned: self.is_abandoned,
+            paths_handled: self.paths_handled,
         }
     }
 }
@@ -172,6 +187,12 @@ impl Record for BookState {
                 self.payments.iter().map(|(id, entry)| (*id, entry.into())).collect();
             writer.put(2, &payments);
         }
+        let terms: BTreeMap<PaymentId, Terms> = self
+            .payments
+            .iter()
+            .filter_map(|(id, entry)| Terms::unusual(&entry.intent.terms).map(|terms| (*id, terms)))
+            .collect();
+        writer.put_some(4, (!terms.is_empty()).then_some(&terms));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -180,7 +201,9 @@ impl Record for BookState {
         };
         let epoch = reader.required(0)?;
         let payments = reader.optional::<BTreeMap<PaymentId, BookEntry>>(2)?.unwrap_or_default();
-        let payments = payments.into_iter().map(|(id, entry)| (id, entry.into())).collect();
+        let mut terms = reader.optional::<BTreeMap<PaymentId, Terms>>(4)?.unwrap_or_default();
+        let payments =
+            payments.into_iter().map(|(id, entry)| (id, entry.on(terms.remove(&id)))).collect();
         Ok(Self { epoch, payments })
     }
 }

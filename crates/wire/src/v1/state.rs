@@ -23,6 +23,7 @@ use crate::record::Record;
 
 type Htlcs = BTreeMap<(HtlcDirection, HtlcId), HtlcState>;
 type Past = BTreeMap<(HtlcDirection, HtlcId), types::PastHtlc>;
+type GivenUp = BTreeSet<(HtlcDirection, HtlcId)>;
 type Preimages = BTreeMap<PaymentHash, PaymentPreimage>;
 type OutputSpends = BTreeMap<OutPoint, OutputSpend>;
 type Secrets = List<(u8, SecretIndex, PerCommitmentSecret)>;
@@ -77,13 +78,16 @@ impl Record for MonitorState {
         let fundings: List<Funding> = self.fundings.iter().map(Funding::from).collect();
         writer.put_some(42, fundings.non_empty().as_ref());
         writer.put_some(44, self.funding_confirmed.map(BlockRef::from).as_ref());
+        let given_up: GivenUp =
+            self.htlcs.iter().filter(|(_, htlc)| htlc.is_given_up).map(|(id, _)| *id).collect();
+        writer.put_some(50, (!given_up.is_empty()).then_some(&given_up));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let RecordKind::MonitorState = reader.kind() else {
             return Err(reader.unexpected_kind("monitor state"));
         };
-        Ok(Self {
+        let mut state = Self {
             parameters: reader.required::<ChannelParameters>(0)?.into(),
             latest_update: reader.required(2)?,
             local: reader.required::<SignedCommitment>(4)?.into(),
@@ -121,7 +125,13 @@ impl Record for MonitorState {
             is_archived: reader.flag(40)?,
             fundings: reader.optional::<List<Funding>>(42)?.unwrap_or_default().into_vec(),
             funding_confirmed: reader.optional::<BlockRef>(44)?.map(Into::into),
-        })
+        };
+        for id in reader.optional::<GivenUp>(50)?.unwrap_or_default() {
+            if let Some(htlc) = state.htlcs.get_mut(&id) {
+                htlc.is_given_up = true;
+            }
+        }
+        Ok(state)
     }
 }
 
@@ -171,6 +181,7 @@ impl From<HtlcState> for types::HtlcState {
             failed: state.failed,
             late_preimage: state.late_preimage,
             delivered: state.delivered,
+            is_given_up: false,
         }
     }
 }
