@@ -81,6 +81,7 @@ fn name(event: Option<&Event>) -> &'static str {
         Some(Event::PaymentPathSuccessful { .. }) => "PaymentPathSuccessful",
         Some(Event::PaymentPathFailed { .. }) => "PaymentPathFailed",
         Some(Event::PaymentFailed { .. }) => "PaymentFailed",
+        Some(Event::Probed { .. }) => "Probed",
         Some(Event::Alarm(_)) => "an alarm",
         None => "nothing",
     }

@@ -23,7 +23,7 @@ use lastword_types::{
     CommitmentNumber, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcKey,
     HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata, MonitorRecord, MonitorUpdate, NewChannel,
     Outcome, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage, ReleasePaymentComplete,
-    RemoteCommitment, RemovalReason, Side, ToSelfDelay, Told, UpdateId, UpdateStep,
+    RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, Told, UpdateId, UpdateStep,
 };
 use lastword_wire::encode_monitor_state;
 
@@ -343,6 +343,7 @@ fn htlc(direction: HtlcDirection, htlc_id: HtlcId) -> Htlc {
             total_msat: HTLC_MSAT,
             fee_msat: AmountMsat::ZERO,
             metadata: Metadata::Here(vec![]),
+            terms: Terms::default(),
         }),
         HtlcDirection::Received => HtlcOrigin::Ours,
     };

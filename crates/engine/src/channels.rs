@@ -48,6 +48,8 @@ pub(crate) struct Warm {
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     kept: BTreeMap<ChannelId, Kept>,
+    /// The channels that are set apart.
+    damaged: BTreeSet<ChannelId>,
     /// Who is concerned by a spend or a height.
     pub(crate) index: WatchIndex,
     /// The channels by the block up to which they have seen the chain, for reorgs.
@@ -68,12 +70,11 @@ impl Channels {
     }
 
     pub(crate) fn damaged(&self) -> impl Iterator<Item = ChannelId> + '_ {
-        let is_damaged = |kept: &Kept| matches!(kept.slot, Slot::Damaged);
-        self.kept.iter().filter(move |(_, kept)| is_damaged(kept)).map(|(id, _)| *id)
+        self.damaged.iter().copied()
     }
 
     pub(crate) fn is_damaged(&self, channel_id: ChannelId) -> bool {
-        matches!(self.slot(channel_id), Some(Slot::Damaged))
+        self.damaged.contains(&channel_id)
     }
 
     fn slot(&self, channel_id: ChannelId) -> Option<&Slot> {
@@ -160,6 +161,7 @@ impl Channels {
                 Err(error) => {
                     tracing::error!(%channel_id, %error, "a channel is set apart");
                     self.set_slot(channel_id, Slot::Damaged);
+                    self.damaged.insert(channel_id);
                     Err(error)
                 }
             },
@@ -178,6 +180,29 @@ impl Channels {
     /// Says whether an HTLC is or was the undelivered outbound half of a forward.
     pub(crate) fn is_forward(&self, key: HtlcKey) -> bool {
         self.forwards.contains(&key) || matches!(self.origin(key), Some(HtlcOrigin::Forward(_)))
+    }
+
+    /// Returns every channel.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.kept.keys().copied()
+    }
+
+    /// Says whether a monitor knows a payment; one that is not in memory is read and let go.
+    pub(crate) fn knows(
+        &self,
+        channel_id: ChannelId,
+        payment_id: PaymentId,
+        store: &dyn Store,
+    ) -> Result<bool, EngineError> {
+        let mut is_known = false;
+        let mut visit = |_: LedgerEntry<'_>| is_known = true;
+        match self.slot(channel_id) {
+            Some(Slot::Warm(warm)) => warm.monitor.entries_of(payment_id, &mut visit),
+            Some(Slot::Cold) => load(channel_id, store)?.monitor.entries_of(payment_id, &mut visit),
+            Some(Slot::Damaged) => return Err(EngineError::Damaged(channel_id)),
+            None => return Err(EngineError::UnknownChannel(channel_id)),
+        }
+        Ok(is_known)
     }
 
     /// Returns the payment or forward that an HTLC of a warm monitor is for.

@@ -1,21 +1,20 @@
 //! [`Driver`]: the synchronous core that owns the machines and takes every input through the one
 //! order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_monitor::Monitor;
-use lastword_payments::{Outbox, PaymentError, Payments};
+use lastword_payments::{Outbox, Payments};
 use lastword_ports::{
     BlockSource, Broadcaster, ChannelBook, ChannelSigner, CoinSource, FeeSource, ForwardBook, Lsn,
     PaymentBook, PaymentView, Stream,
 };
 use lastword_reload::{Action, Plan, Planned, Scope, View, plan};
 use lastword_types::{
-    Balances, BlockRef, BookEntry, ChannelId, Event, EventKey, Htlc, HtlcAdded, HtlcDirection,
-    Intent, MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentRecord,
-    UpdateId, UpdateStep,
+    Balances, BlockHeight, BlockRef, BookEntry, ChannelId, Event, EventKey, Intent, MonitorRecord,
+    MonitorUpdate, NewChannel, PaymentId, PaymentRecord, UpdateId,
 };
 
 use crate::channels::{self, Channels};
@@ -23,6 +22,7 @@ use crate::error::EngineError;
 use crate::handled::WithHandled;
 use crate::logs::Logs;
 use crate::order::{Batch, Entry, Unsettled};
+use crate::pay::check_parts;
 use crate::ports::Boundary;
 
 /// The synchronous core of the engine.
@@ -54,6 +54,8 @@ pub struct Driver {
     pub(crate) books_end: Option<Lsn>,
     pub(crate) book_records_since_snapshot: u32,
     pub(crate) unsettled: Unsettled,
+    /// When payments are given up that may be tried again until then.
+    pub(crate) deadlines: BTreeSet<(BlockHeight, PaymentId)>,
 }
 
 impl core::fmt::Debug for Driver {
@@ -142,48 +144,6 @@ impl Driver {
         let mut batch = updating(updates);
         batch.entries.insert(0, Entry::Payment(PaymentRecord::Intent(intent)));
         Ok(batch)
-    }
-
-    /// Starts a payment: the intent first, then the updates that hold its HTLCs, as one append.
-    ///
-    /// # Shape
-    ///
-    /// One update for each channel of the intent; together they add every part's HTLC as
-    /// [`Intent::htlc`] says it, in a `RemoteCommitment`.
-    ///
-    /// # Crash safety
-    ///
-    /// The HTLCs may leave this node when it returns `Ok`. After a crash before that, the parts
-    /// that did not become durable count as never sent (rule R2).
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::PaymentIdBusy`] until the id's outcome is durably told (rule R8);
-    /// [`EngineError::PartWithoutUpdate`], [`EngineError::SeveralUpdates`], and refusals of the book
-    /// or a monitor: nothing was written. After a failure of the store the payment may exist; then
-    /// its failure is told.
-    pub fn send_payment(
-        &mut self,
-        intent: Intent,
-        updates: Vec<MonitorUpdate>,
-    ) -> Result<(), EngineError> {
-        let request = Request::Send { intent, updates };
-        self.submit_requests(vec![request]).pop().unwrap_or(Ok(()))
-    }
-
-    /// Gives a payment up: nothing more is tried. HTLCs that left are waited for.
-    ///
-    /// # Errors
-    ///
-    /// A refusal of the book, a failure of the store.
-    pub fn abandon_payment(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
-        let Some(view) = self.payments.payment(payment_id) else {
-            return Err(EngineError::Payment(PaymentError::UnknownPayment { payment_id }));
-        };
-        let generation = view.intent.generation;
-        let record = PaymentRecord::Abandoned { payment_id, generation };
-        self.submit(Batch { entries: vec![Entry::Payment(record)], tip: None })?;
-        self.replan(payment_id)
     }
 
     /// Returns what the book knows of a payment.
@@ -347,7 +307,7 @@ impl Driver {
             .collect()
     }
 
-    fn replan(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
+    pub(crate) fn replan(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
         let gated = self.write(Batch::default())?;
         let scope =
             Scope::Changed { payments: BTreeSet::from([payment_id]), forwards: BTreeSet::new() };
@@ -443,34 +403,4 @@ fn updating(updates: Vec<MonitorUpdate>) -> Batch {
     let record =
         |update: MonitorUpdate| Entry::Monitor(update.channel_id, MonitorRecord::Update(update));
     Batch { entries: updates.into_iter().map(record).collect(), tip: None }
-}
-
-/// Checks that every part of an intent is added by exactly the update of its channel.
-fn check_parts(intent: &Intent, updates: &[MonitorUpdate]) -> Result<(), EngineError> {
-    let mut added: BTreeMap<ChannelId, Vec<&Htlc>> = BTreeMap::new();
-    for update in updates {
-        let htlcs = update.steps.iter().flat_map(offered_htlcs).collect();
-        if added.insert(update.channel_id, htlcs).is_some() {
-            return Err(EngineError::SeveralUpdates(update.channel_id));
-        }
-    }
-    for (index, part) in intent.parts.iter().enumerate() {
-        // The book refuses more parts than an index can say.
-        let index = PartIndex(u16::try_from(index).unwrap_or(u16::MAX));
-        let wanted = intent.htlc(index);
-        let htlcs = added.get(&part.channel_id).map_or(&[][..], Vec::as_slice);
-        if !htlcs.iter().any(|htlc| Some(*htlc) == wanted.as_ref()) {
-            return Err(EngineError::PartWithoutUpdate(index));
-        }
-    }
-    Ok(())
-}
-
-fn offered_htlcs(step: &UpdateStep) -> Vec<&Htlc> {
-    let UpdateStep::RemoteCommitment(commitment) = step else { return Vec::new() };
-    let new = commitment.added.iter().filter_map(|added| match added {
-        HtlcAdded::New(htlc) => Some(htlc),
-        HtlcAdded::Known { .. } => None,
-    });
-    new.filter(|htlc| htlc.direction == HtlcDirection::Offered).collect()
 }

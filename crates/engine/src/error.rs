@@ -59,6 +59,16 @@ pub enum EngineError {
     /// The payment id is in use: an outcome is not durably told (rule R8).
     #[error("payment id {0} is busy")]
     PaymentIdBusy(PaymentId),
+    /// This attempt of a payment is not owed.
+    #[error("attempt {attempt} of payment {payment_id} is not owed, but {owed:?}")]
+    RetryNotOwed {
+        /// Which payment.
+        payment_id: PaymentId,
+        /// The attempt that was to be made.
+        attempt: u32,
+        /// The number of the one that may be made, if any.
+        owed: Option<u32>,
+    },
     /// A part of the payment has no update that adds its HTLC, field for field.
     #[error("part {0} has no update that adds its HTLC")]
     PartWithoutUpdate(PartIndex),
@@ -105,6 +115,9 @@ impl EngineError {
             Self::PaymentIdBusy(payment_id) => Self::PaymentIdBusy(*payment_id),
             Self::PartWithoutUpdate(part) => Self::PartWithoutUpdate(*part),
             Self::SeveralUpdates(channel_id) => Self::SeveralUpdates(*channel_id),
+            Self::RetryNotOwed { payment_id, attempt, owed } => {
+                Self::RetryNotOwed { payment_id: *payment_id, attempt: *attempt, owed: *owed }
+            }
             Self::UpdatesCompacted { channel_id, first } => {
                 Self::UpdatesCompacted { channel_id: *channel_id, first: *first }
             }

@@ -30,6 +30,7 @@ impl Driver {
     pub fn poll_chain(&mut self) -> Result<BlockRef, EngineError> {
         let caught_up = self.catch_up();
         let followed = self.follow();
+        let given_up = self.give_up_overdue();
         let height = match &followed {
             // A full disk must not let a thief go: time passes although nothing can be written.
             Err(EngineError::Store(_)) => {
@@ -40,6 +41,7 @@ impl Driver {
         let offered = self.offer_claims(height);
         caught_up?;
         followed?;
+        given_up?;
         offered?;
         Ok(self.tip())
     }

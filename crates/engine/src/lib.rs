@@ -8,6 +8,7 @@ mod follow;
 mod handled;
 mod logs;
 mod order;
+mod pay;
 mod ports;
 mod start;
 

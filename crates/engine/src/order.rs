@@ -184,13 +184,16 @@ impl Driver {
     }
 
     pub(crate) fn plan(&self, scope: &Scope) -> Plan {
-        let view = View {
+        plan(scope, &self.view())
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
             ledgers: &self.channels,
             payments: &self.payments,
             forwards: &*self.forwards,
             channels: &*self.channel_book,
-        };
-        plan(scope, &view)
+        }
     }
 
     /// Check, append, commit, sync. What may become visible comes back gated.
@@ -262,7 +265,7 @@ impl Driver {
             }
         }
         // Check.
-        let Checked { payment, born, accepted } = self.check_wave(wave)?;
+        let Checked { mut payment, born, accepted } = self.check_wave(wave)?;
         // Append: the books first, and durable before the monitors when they have their own log.
         let payment_body = payment.as_ref().map(|(record, _)| wire::encode_payment_record(record));
         let records = born
@@ -279,18 +282,17 @@ impl Driver {
             .map(|(_, monitor)| monitor.card())
             .map(|card| (card.channel_id, wire::encode_card(&card)))
             .collect();
-        let mut token = payment.map(|(_, token)| token);
         if let (Some(body), false) = (&payment_body, self.logs.is_one()) {
             self.append_payment(body)?;
             // The book's log has it, whatever becomes of the monitors' half.
-            self.commit_payment(token.take());
+            self.commit_payment(payment.take());
             if !bodies.is_empty() {
                 self.logs.sync(LogKind::Books)?;
             }
         }
         let last = self.append_wave(payment_body.as_deref(), &bodies, &cards)?;
         // Commit.
-        self.commit_payment(token);
+        self.commit_payment(payment);
         for (_, monitor) in born {
             let channel_id = monitor.state().parameters.channel_id;
             self.channels.insert(channel_id, Warm { monitor, last, records_since_snapshot: 1 });
@@ -340,10 +342,22 @@ impl Driver {
         Ok(())
     }
 
-    fn commit_payment(&mut self, token: Option<lastword_payments::Accepted<'_>>) {
-        if let Some(token) = token {
-            self.payments.commit(token);
-            self.book_records_since_snapshot += 1;
+    fn commit_payment(
+        &mut self,
+        payment: Option<(&PaymentRecord, lastword_payments::Accepted<'_>)>,
+    ) {
+        let Some((record, token)) = payment else { return };
+        self.payments.commit(token);
+        self.book_records_since_snapshot += 1;
+        match record {
+            PaymentRecord::Intent(intent)
+            | PaymentRecord::Rebuilt(intent)
+            | PaymentRecord::Retried(intent) => self.note_deadline(intent),
+            PaymentRecord::Abandoned { .. }
+            | PaymentRecord::Decided { .. }
+            | PaymentRecord::Handled { .. }
+            | PaymentRecord::Adopted { .. }
+            | PaymentRecord::Dropped { .. } => {}
         }
     }
 

@@ -1,12 +1,13 @@
 //! The start: from nothing, from monitors alone, or from monitors and a book of any age, by one
 //! path.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
-use lastword_ports::{Lsn, Stream};
+use lastword_ports::{Lsn, PaymentBook as _, Stream};
 use lastword_reload::Scope;
 use lastword_types::{Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
 use lastword_wire as wire;
@@ -70,14 +71,25 @@ impl Driver {
             books_end: None,
             book_records_since_snapshot,
             unsettled: Unsettled::default(),
+            deadlines: BTreeSet::new(),
         };
+        driver.note_deadlines();
         for channel_id in wanted {
             driver.warm_at_start(channel_id)?;
         }
         driver.leave_unknown_blocks()?;
         let gated = driver.write(Batch::default())?;
         driver.settle(gated, Some(Scope::All))?;
+        driver.give_up_overdue()?;
         Ok(driver)
+    }
+
+    fn note_deadlines(&mut self) {
+        let mut intents = Vec::new();
+        self.payments.for_each_pending(&mut |view| intents.push(view.intent.clone()));
+        for intent in &intents {
+            self.note_deadline(intent);
+        }
     }
 
     /// Reads one channel; damage sets it apart, anything else stops the start.

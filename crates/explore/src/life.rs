@@ -6,7 +6,7 @@ use bitcoin::Transaction;
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, CommitmentFormat, Generation, Htlc, HtlcAdded,
     HtlcId, Intent, IntentPart, Metadata, MonitorUpdate, NewChannel, PartIndex, PaymentId,
-    PaymentPreimage, RemovalReason, Side, UpdateStep,
+    PaymentPreimage, RemovalReason, Side, Terms, UpdateStep,
 };
 
 use crate::chain::Blocks;
@@ -137,6 +137,7 @@ impl Making {
             fee_msat: AmountMsat(FEE_MSAT),
             parts: parts.clone(),
             metadata: Metadata::Here(vec![number]),
+            terms: Terms::default(),
         };
         let first = intent(0);
         let htlcs = htlcs_of(&first);

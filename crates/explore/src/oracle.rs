@@ -41,7 +41,7 @@ impl Memory {
         }
         let contradiction = match key.kind {
             EventKind::Sent => Some(EventKind::Failed),
-            EventKind::Failed => Some(EventKind::Sent),
+            EventKind::Failed | EventKind::Probed => Some(EventKind::Sent),
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => None,
         };
         let is_contradicted = self
@@ -72,6 +72,7 @@ impl Memory {
             EventKind::PathSuccessful { .. }
             | EventKind::Sent
             | EventKind::Failed
+            | EventKind::Probed
             | EventKind::PathFailed { .. } => Ok(()),
         }
     }
@@ -83,7 +84,7 @@ impl Memory {
     pub(crate) fn was_recorded(&mut self, event: &Event) {
         let Some(key) = event.key() else { return };
         match key.kind {
-            EventKind::Failed | EventKind::PathSuccessful { .. } => {
+            EventKind::Failed | EventKind::Probed | EventKind::PathSuccessful { .. } => {
                 self.over.insert(key.generation);
             }
             EventKind::Sent | EventKind::PathFailed { .. } => {}
@@ -126,7 +127,7 @@ impl Memory {
 
 fn is_terminal(kind: EventKind) -> bool {
     match kind {
-        EventKind::Sent | EventKind::Failed => true,
+        EventKind::Sent | EventKind::Failed | EventKind::Probed => true,
         EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => false,
     }
 }

@@ -10,7 +10,7 @@ use lastword_reload::{Scope, View, plan};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, EventKey, FulfilledHow, Generation, HtlcId, HtlcKey,
     Intent, IntentPart, LedgerEntry, Metadata, PartIndex, PaymentId, PaymentPreimage, PaymentState,
-    UpdateId, Verdict,
+    Terms, UpdateId, Verdict,
 };
 
 /// A payment's HTLC in a channel's ledger, and a book that may know the payment.
@@ -33,7 +33,7 @@ impl Ledger for Node {
         let htlc = &self.intent.htlc(PartIndex(0)).expect("the intent has a first part");
         let key = self.intent.parts[0].key();
         let verdict = Verdict::Fulfilled { preimage: PREIMAGE, how: FulfilledHow::Message };
-        visit(LedgerEntry { key, htlc, verdict, delivered: None });
+        visit(LedgerEntry { key, htlc, verdict, delivered: None, is_given_up: false });
     }
     fn entries_of(&self, _: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         self.for_each_undelivered(visit);
@@ -90,6 +90,7 @@ fn main() -> io::Result<()> {
         fee_msat,
         parts: vec![IntentPart { channel_id, htlc_id, amount_msat, part_amount_msat, cltv_expiry }],
         metadata: Metadata::Here(b"order 17".to_vec()),
+        terms: Terms::default(),
     };
     for has_book in [true, false] {
         let node = Node { intent: intent.clone(), has_book };

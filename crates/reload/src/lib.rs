@@ -10,8 +10,10 @@ mod gather;
 mod payment;
 mod plan;
 mod reason;
+mod status;
 mod story;
 
 pub use action::{Action, Plan, Planned};
 pub use plan::{Scope, View, may_drop, plan};
 pub use reason::Reason;
+pub use status::{LivePayment, PartStatus, PaymentStatus, RetryOwed, retry_owed, status};

@@ -32,8 +32,8 @@ use alloc::vec::Vec;
 
 use lastword_ports::PaymentView;
 use lastword_types::{
-    Event, EventKind, Generation, GiveUp, HtlcFailure, Intent, Outcome, OutcomeKind, PaymentId,
-    PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Verdict,
+    ChannelId, Event, EventKind, Generation, GiveUp, HtlcFailure, Intent, Outcome, OutcomeKind,
+    PaymentId, PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Verdict,
 };
 
 use crate::action::{Action, Planned};
@@ -77,7 +77,10 @@ pub(crate) fn plan_payment(
 }
 
 /// Returns the generation that is resolved; see the list at the head of this module.
-fn current_generation(held: Option<Generation>, undelivered: &[Story<'_>]) -> Option<Generation> {
+pub(crate) fn current_generation(
+    held: Option<Generation>,
+    undelivered: &[Story<'_>],
+) -> Option<Generation> {
     let holds_held = undelivered.iter().any(|story| Some(story.generation) == held);
     if holds_held || undelivered.is_empty() {
         return held;
@@ -133,12 +136,14 @@ impl Case<'_, '_> {
             self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
         }
         let told = self.story.told();
-        let intent = match (own, self.later_attempt(own)) {
-            (Some(_), Some(later)) if told.is_none() && state == PaymentState::Pending => {
-                self.record(PaymentRecord::Rebuilt(later.clone()), Reason::AttemptLost);
+        let intent = match self.later_attempt(own) {
+            Some(later) => {
+                if told.is_none() && state == PaymentState::Pending {
+                    self.record(PaymentRecord::Rebuilt(later.clone()), Reason::AttemptLost);
+                }
                 Cow::Owned(later)
             }
-            (_, _) => intent,
+            None => intent,
         };
         match (state, told) {
             (PaymentState::Handled(outcome), told) => self.finish(outcome, told),
@@ -172,8 +177,9 @@ impl Case<'_, '_> {
         self.tell(events, Reason::PathTaken);
         // A later attempt names the channels of the earlier ones and not the other way round: an
         // earlier one that is not released with it would one day look like the whole story.
-        if self.story.has_unreadable_earlier() {
-            return self.wait_for_unreadable();
+        let unreadable = self.story.unreadable_earlier();
+        if !unreadable.is_empty() {
+            return self.wait_for(unreadable);
         }
         self.release_final(outcome, Reason::Handled, &|story, part| {
             matches!(part.verdict, Verdict::Fulfilled { .. })
@@ -259,12 +265,12 @@ impl Case<'_, '_> {
     /// after which failed parts are silent; so they are silent until it can be read.
     fn wait(&mut self) {
         self.tell_nothing();
-        self.wait_for_unreadable();
+        self.wait_for(self.story.waits_for().collect());
     }
 
-    fn wait_for_unreadable(&mut self) {
+    fn wait_for(&mut self, channels: BTreeMap<ChannelId, Reason>) {
         let payment_id = self.story.payment_id;
-        for (channel_id, reason) in self.story.waits_for() {
+        for (channel_id, reason) in channels {
             let action = Action::Wait { payment_id, channel_id };
             self.actions.push(Planned { action, reason });
         }

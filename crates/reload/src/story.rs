@@ -151,11 +151,9 @@ impl<'a> Story<'a> {
             return Finding::Unreadable;
         }
         if self.parts.is_empty() {
-            let (reason, why) = if is_abandoned {
-                (HtlcFailure::Abandoned, Reason::Abandoned)
-            } else {
-                (HtlcFailure::NeverSent, Reason::NeverSent)
-            };
+            // An older book may not know that it was abandoned, so that is no reason to be told.
+            let reason = HtlcFailure::NeverSent;
+            let why = if is_abandoned { Reason::Abandoned } else { Reason::NeverSent };
             return Finding::Decided(Outcome::Failed { reason }, why);
         }
         // Where HTLCs exist, the reason is a function of the ledgers alone, so that it is the same
@@ -245,10 +243,12 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Says whether the channel of an attempt cannot be read after which a ledger holds another one.
-    pub(crate) fn has_unreadable_earlier(&self) -> bool {
-        let mut earlier = self.parts.iter().flat_map(|part| &part.origin.terms.earlier_channels);
-        earlier.any(|channel_id| self.unreadable.contains_key(channel_id))
+    /// Returns the channels of earlier attempts that cannot be read, while a later one has something
+    /// to release.
+    pub(crate) fn unreadable_earlier(&self) -> BTreeMap<ChannelId, Reason> {
+        let undelivered = self.parts.iter().filter(|part| part.is_undelivered());
+        let earlier = undelivered.flat_map(|part| &part.origin.terms.earlier_channels);
+        earlier.filter_map(|id| self.unreadable.get(id).map(|reason| (*id, *reason))).collect()
     }
 
     /// Returns what has to be looked at again before the payment can be decided, with reasons.

@@ -188,7 +188,10 @@ fn line(outside: &Outside, outcome: &Outcome, one: &Try, story: &Story) -> Resul
         }
         Some(Event::PaymentFailed { .. }) => (Some(false), None, None),
         Some(
-            Event::PaymentPathSuccessful { .. } | Event::PaymentPathFailed { .. } | Event::Alarm(_),
+            Event::PaymentPathSuccessful { .. }
+            | Event::PaymentPathFailed { .. }
+            | Event::Probed { .. }
+            | Event::Alarm(_),
         )
         | None => (None, None, None),
     };

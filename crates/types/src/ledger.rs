@@ -116,7 +116,8 @@ pub enum HtlcFailure {
     Absent,
     /// No HTLC of this part ever left this node (rule R2).
     NeverSent,
-    /// The caller gave up before anything left this node.
+    /// The caller gave up before anything left this node. Only the book knows that, and an older one
+    /// does not; so that every book tells the same, what is told is [`NeverSent`](Self::NeverSent).
     Abandoned,
     /// The outbound half of a forward was open on chain when the inbound half was about to expire:
     /// the inbound half is failed back, and the peer can still be paid. The one failure that is

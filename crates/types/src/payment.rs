@@ -77,18 +77,6 @@ impl Intent {
         }))
     }
 
-    /// Returns the next attempt of this payment, over other parts.
-    ///
-    /// # Shape
-    ///
-    /// `self` is what the book holds, `attempt` the number that is owed.
-    #[must_use]
-    pub fn retry(&self, attempt: u32, fee_msat: AmountMsat, parts: Vec<IntentPart>) -> Self {
-        let mut next = Self { attempt, fee_msat, parts, ..self.clone() };
-        next.terms.earlier_channels.extend(self.parts.iter().map(|part| part.channel_id));
-        next
-    }
-
     /// Returns the HTLC that carries a part, or `None` for a part that is not there.
     pub fn htlc(&self, part: PartIndex) -> Option<Htlc> {
         let this = self.parts.get(usize::from(part.0))?;

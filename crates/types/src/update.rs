@@ -186,6 +186,10 @@ pub struct RemoteCommitment {
 }
 
 /// An HTLC that enters a commitment.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one update; a box would be one more allocation for each HTLC"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HtlcAdded {
     /// The monitor hears of it for the first time.

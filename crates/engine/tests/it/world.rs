@@ -8,7 +8,7 @@ use lastword_regtest::{Chain, SharedChain};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, CommitmentFormat, Event, Generation, HtlcFailure, HtlcId,
     HtlcKey, Intent, IntentPart, Metadata, MonitorUpdate, NewChannel, Outcome, PartIndex,
-    PaymentId, PaymentPreimage,
+    PaymentId, PaymentPreimage, Terms,
 };
 
 use crate::channel::{Channel, FUNDING, funding_script};
@@ -235,6 +235,7 @@ impl World {
             fee_msat: AmountMsat(FEE_MSAT),
             parts: numbered,
             metadata: Metadata::Here(vec![n; 3]),
+            terms: Terms::default(),
         };
         let index = |part: usize| PartIndex(u16::try_from(part).unwrap());
         let updates = parts

@@ -18,8 +18,8 @@ use lastword_types::{
     CommitmentNumber, Effect, FeeRatePerKw, ForwardOrigin, Generation, Htlc, HtlcAdded,
     HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata,
     MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage,
-    RemoteCommitment, RemovalReason, Side, SigningKey, ToSelfDelay, UnsignedCommitment, UpdateId,
-    UpdateStep,
+    RemoteCommitment, RemovalReason, Side, SigningKey, Terms, ToSelfDelay, UnsignedCommitment,
+    UpdateId, UpdateStep,
 };
 
 pub(crate) const CHANNEL: ChannelId = ChannelId([7; 32]);
@@ -393,6 +393,7 @@ pub(crate) fn origin(n: u64, amount_msat: u64) -> PaymentOrigin {
         total_msat: AmountMsat(amount_msat),
         fee_msat: AmountMsat(0),
         metadata: Metadata::Here(Vec::new()),
+        terms: Terms::default(),
     }
 }
 

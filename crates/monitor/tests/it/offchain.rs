@@ -160,6 +160,7 @@ fn several_steps_of_one_update_are_one_change() {
             MonitorRecord::Update(update) => Some(update.steps.clone()),
             MonitorRecord::Created(_)
             | MonitorRecord::Release(_)
+            | MonitorRecord::GivenUp(_)
             | MonitorRecord::Chain(
                 ChainDelta::Connected { .. } | ChainDelta::Disconnected { .. },
             ) => None,

@@ -60,7 +60,7 @@ proptest! {
             MonitorRecord::Chain(ChainDelta::Disconnected { .. }) | MonitorRecord::Created(_) => {
                 false
             }
-            MonitorRecord::Update(_) | MonitorRecord::Release(_) => true,
+            MonitorRecord::Update(_) | MonitorRecord::Release(_) | MonitorRecord::GivenUp(_) => true,
         };
         for record in world.channel.records.iter().filter(|record| on_chain(record)) {
             prop_assert!(live.check(record).unwrap().is_noop(), "{:?}", record);
@@ -106,7 +106,7 @@ proptest! {
                     block.height <= fork.height && *block == world.block_at(block.height.0)
                 }
                 MonitorRecord::Chain(ChainDelta::Disconnected { .. })
-                | MonitorRecord::Release(_)
+                | MonitorRecord::Release(_) | MonitorRecord::GivenUp(_)
                 | MonitorRecord::Created(_) => false,
                 MonitorRecord::Update(_) => true,
             };

@@ -5,8 +5,8 @@ use lastword_types::{EventKind, Outcome, PaymentId, PaymentRecord, PaymentState}
 use proptest::prelude::*;
 
 use crate::tools::{
-    abandoned, adopted, decided, dropped, failed, generation, handled, id, intent, path_failed,
-    path_taken, sent,
+    abandoned, adopted, attempt, decided, dropped, failed, generation, handled, id, intent,
+    path_failed, path_taken, retryable, sent,
 };
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -19,11 +19,19 @@ fn records() -> impl Strategy<Value = PaymentRecord> {
         Just(EventKind::Failed),
         Just(path_failed(0)),
         Just(path_taken(0)),
+        Just(EventKind::Probed),
     ];
     (0..3_u8, 0..3_u8).prop_flat_map(move |(payment, generation)| {
         prop_oneof![
             3 => (1..3_u8).prop_map(move |n| PaymentRecord::Intent(intent(payment, generation, n))),
+            2 => Just(PaymentRecord::Intent(retryable(payment, generation))),
             1 => Just(PaymentRecord::Rebuilt(intent(payment, generation, 1))),
+            1 => (1..4_u32).prop_map(move |n| {
+                PaymentRecord::Rebuilt(attempt(&retryable(payment, generation), n))
+            }),
+            3 => (1..4_u32).prop_map(move |n| {
+                PaymentRecord::Retried(attempt(&retryable(payment, generation), n))
+            }),
             1 => Just(abandoned(payment, generation)),
             3 => outcomes().prop_map(move |outcome| decided(payment, generation, outcome)),
             4 => kinds.clone().prop_map(move |kind| handled(payment, generation, kind)),

@@ -3,7 +3,7 @@
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, Event, EventKey, EventKind, Generation, HtlcFailure,
     HtlcId, Intent, IntentPart, Metadata, Outcome, PartIndex, PaymentId, PaymentPreimage,
-    PaymentRecord,
+    PaymentRecord, Terms,
 };
 
 pub(crate) const PREIMAGE: PaymentPreimage = PaymentPreimage([7; 32]);
@@ -37,7 +37,26 @@ pub(crate) fn intent(payment: u8, generation_byte: u8, parts_count: u8) -> Inten
         fee_msat: FEE,
         parts,
         metadata: Metadata::Here(vec![payment]),
+        terms: Terms::default(),
     }
+}
+
+/// A payment that may be tried three times.
+pub(crate) fn retryable(payment: u8, generation_byte: u8) -> Intent {
+    let mut intent = intent(payment, generation_byte, 2);
+    intent.terms.retry.attempts_max = 3;
+    intent
+}
+
+/// The attempt of this number, over the channels of the first and others.
+pub(crate) fn attempt(first: &Intent, attempt: u32) -> Intent {
+    let mut parts = first.parts.clone();
+    for part in &mut parts {
+        part.htlc_id.0 += 1_000 * u64::from(attempt);
+    }
+    let mut intent = Intent { attempt, parts, ..first.clone() };
+    intent.terms.earlier_channels = first.parts.iter().map(|part| part.channel_id).collect();
+    intent
 }
 
 pub(crate) fn sent() -> Outcome {
@@ -123,6 +142,13 @@ pub(crate) fn event(payment: u8, kind: EventKind) -> Event {
             part,
             htlc,
             amount_msat: AmountMsat(1_000),
+        },
+        EventKind::Probed => Event::Probed {
+            payment_id,
+            generation,
+            payment_hash,
+            is_reached: true,
+            reason: HtlcFailure::Removed { code: 0x400F },
         },
     }
 }

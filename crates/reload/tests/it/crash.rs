@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastword_reload::{Scope, may_drop};
+use lastword_reload::{RetryOwed, Scope, may_drop, retry_owed};
 use lastword_types::{
-    Event, EventKind, Generation, HtlcFailure, HtlcKey, HtlcOrigin, PaymentId, PaymentRecord,
-    PaymentState, Verdict,
+    AmountMsat, Event, EventKind, Generation, HtlcFailure, HtlcKey, HtlcOrigin, PaymentId,
+    PaymentRecord, PaymentState, Verdict,
 };
 use proptest::prelude::*;
 
-use crate::tools::{FAILED, FAILING, FULFILLED, LIVE, add, channel, id, intent_of, open};
+use crate::tools::{FAILED, FAILING, FEE, FULFILLED, LIVE, add, channel, id, intent_of, open};
 use crate::world::{Book, Bytes, World};
 
 #[derive(Debug, Clone)]
@@ -22,8 +22,16 @@ enum Op {
     Pay {
         payment: u8,
         channels: Vec<u8>,
+        attempts_max: u32,
         is_lost: bool,
     },
+    /// Try a payment again, if that is owed.
+    Retry {
+        payment: u8,
+        channels: Vec<u8>,
+        is_lost: bool,
+    },
+    Abandon(u8),
     /// Move the verdict of an open HTLC.
     Move {
         which: usize,
@@ -66,8 +74,14 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => Just(LIVE),
     ];
     prop_oneof![
-        3 => (1..3_u8, channels, prop::bool::weighted(0.2))
-            .prop_map(|(payment, channels, is_lost)| Op::Pay { payment, channels, is_lost }),
+        3 => (1..3_u8, channels.clone(), 1..4_u32, prop::bool::weighted(0.2)).prop_map(
+            |(payment, channels, attempts_max, is_lost)| {
+                Op::Pay { payment, channels, attempts_max, is_lost }
+            }
+        ),
+        4 => (1..3_u8, channels, prop::bool::weighted(0.2))
+            .prop_map(|(payment, channels, is_lost)| Op::Retry { payment, channels, is_lost }),
+        1 => (1..3_u8).prop_map(Op::Abandon),
         6 => (any::<usize>(), verdicts).prop_map(|(which, to)| Op::Move { which, to }),
         6 => prop::option::weighted(0.3, 0..8_usize).prop_map(|cut| Op::Plan { cut }),
         6 => prop::bool::weighted(0.7).prop_map(|is_recorded| Op::Tell { is_recorded }),
@@ -85,6 +99,9 @@ struct Life {
     /// Chooses books; advances with each crash.
     dice: usize,
     generations_given: u8,
+    attempts_given: u64,
+    /// How many attempts of each generation left the node.
+    attempts_made: BTreeMap<Generation, u32>,
     /// The last generation of each id, and those of which an HTLC was durable.
     latest: BTreeMap<PaymentId, Generation>,
     committed: BTreeSet<Generation>,
@@ -100,6 +117,8 @@ impl Life {
             history: vec![Book::default()],
             dice,
             generations_given: 0,
+            attempts_given: 0,
+            attempts_made: BTreeMap::new(),
             latest: BTreeMap::new(),
             committed: BTreeSet::new(),
         }
@@ -167,14 +186,16 @@ impl Life {
 
     fn act(&mut self, op: &Op) {
         match op {
-            Op::Pay { payment, channels, is_lost } => {
+            Op::Pay { payment, channels, attempts_max, is_lost } => {
                 let is_readable = channels
                     .iter()
                     .all(|byte| self.world.sheets[&channel(*byte)].bytes == Bytes::Present);
                 if is_readable && self.is_free(id(*payment)) && self.generations_given < 200 {
-                    self.pay(*payment, channels, *is_lost);
+                    self.pay(*payment, channels, *attempts_max, *is_lost);
                 }
             }
+            Op::Retry { payment, channels, is_lost } => self.retry(*payment, channels, *is_lost),
+            Op::Abandon(payment) => self.abandon(id(*payment)),
             Op::Move { which, to } => {
                 let open = self.keys(|verdict, _| !verdict.is_final());
                 if !open.is_empty() {
@@ -236,9 +257,10 @@ impl Life {
         }
     }
 
-    fn pay(&mut self, payment: u8, channels: &[u8], is_lost: bool) {
+    fn pay(&mut self, payment: u8, channels: &[u8], attempts_max: u32, is_lost: bool) {
         self.generations_given += 1;
-        let intent = intent_of(payment, self.generations_given, channels);
+        let mut intent = intent_of(payment, self.generations_given, channels);
+        intent.terms.retry.attempts_max = attempts_max;
         self.latest.insert(intent.payment_id, intent.generation);
         self.world.book.apply(&PaymentRecord::Intent(intent.clone()));
         self.remember();
@@ -247,6 +269,58 @@ impl Life {
         } else {
             add(&mut self.world, &intent, &vec![LIVE; channels.len()]);
             self.committed.insert(intent.generation);
+            self.attempts_made.insert(intent.generation, 1);
+        }
+    }
+
+    fn retry(&mut self, payment: u8, channels: &[u8], is_lost: bool) {
+        let payment_id = id(payment);
+        // A start plans before anybody is heard.
+        self.execute_all();
+        let Some(owed) = self.world.with_view(|view| retry_owed(payment_id, view)) else {
+            return;
+        };
+        self.check_retry(&owed);
+        self.attempts_given += 1;
+        let held = self.world.book.0[&payment_id].intent.clone();
+        let mut parts = intent_of(payment, 0, channels).parts;
+        for part in &mut parts {
+            part.htlc_id.0 += 1_000 * self.attempts_given;
+        }
+        let fee = AmountMsat(FEE.0 + self.attempts_given);
+        let generation = owed.generation;
+        let attempt = owed.intent(&held, fee, parts);
+        self.world.book.apply(&PaymentRecord::Retried(attempt.clone()));
+        self.remember();
+        if is_lost {
+            self.crash();
+        } else {
+            add(&mut self.world, &attempt, &vec![LIVE; channels.len()]);
+            *self.attempts_made.entry(generation).or_default() += 1;
+        }
+    }
+
+    /// What must hold whenever another attempt may be made: after a last word there is none, and
+    /// none while another can be paid.
+    fn check_retry(&self, owed: &RetryOwed) {
+        let mut told = self.world.told.iter().filter_map(Event::key);
+        assert!(
+            !told.any(|key| key.generation == owed.generation && key.kind.is_terminal()),
+            "a retry after the last word"
+        );
+        let lines = self.lines_of(owed.generation);
+        assert!(lines.iter().all(|line| matches!(line.1, Verdict::Failed { .. })), "paid twice");
+        assert_eq!(owed.attempt, self.attempts_made[&owed.generation], "each number once");
+    }
+
+    /// As the engine does it: the record, and what the plan makes of it.
+    fn abandon(&mut self, payment_id: PaymentId) {
+        let Some(entry) = self.world.book.0.get(&payment_id) else { return };
+        let generation = entry.intent.generation;
+        if entry.state == PaymentState::Pending && !entry.is_abandoned {
+            self.world.book.apply(&PaymentRecord::Abandoned { payment_id, generation });
+            self.remember();
+            self.execute_all();
         }
     }
 
@@ -284,6 +358,7 @@ impl Life {
                 assert!(!is_taken && !is_open, "V5, somebody can be paid");
                 assert!(!is_readably_over, "V2, told after a release");
             }
+            EventKind::Probed => panic!("nobody probes"),
             EventKind::PathFailed { .. } => {
                 let mut told = self.world.told.iter().filter_map(Event::key);
                 assert!(!told.any(|other| {
@@ -319,6 +394,11 @@ impl Life {
         }
         for (n, key) in self.keys(|verdict, _| !verdict.is_final()).into_iter().enumerate() {
             self.world.line(key).verdict = if n % 2 == 0 { FULFILLED } else { FAILED };
+        }
+        self.world.settle();
+        // Nobody tries again: what may still be tried is given up.
+        for payment in 1..3 {
+            self.abandon(id(payment));
         }
         self.world.settle();
         assert!(self.world.plan_all().is_empty(), "quiet");

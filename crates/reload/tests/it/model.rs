@@ -285,7 +285,7 @@ fn w14_an_htlc_of_another_generation_or_attempt_is_no_part_of_this_one() {
     retry.attempt = 1;
     add(&mut world, &retry, &[LIVE]);
     note(&mut world, &intent(1, &[1]), PaymentState::Pending);
-    assert!(world.plan_all().is_empty(), "the retry is a part of its own and still open");
+    assert_eq!(short(&world.plan_all()), "B", "the retry is a part of its own and still open");
 }
 
 #[test]

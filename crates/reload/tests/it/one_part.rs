@@ -100,16 +100,14 @@ fn every_book_meets_every_ledger() {
 }
 
 #[test]
-fn an_unsent_payment_fails_for_the_reason_that_the_caller_gave() {
-    for (book, reason) in
-        [("pending", HtlcFailure::NeverSent), ("abandoned", HtlcFailure::Abandoned)]
-    {
+fn an_unsent_payment_fails_for_one_reason_whatever_book_tells_it() {
+    for book in ["pending", "abandoned"] {
         let mut world = world(book, "no entry");
         world.settle();
         let [Event::PaymentFailed { reason: told, .. }] = &world.told[..] else {
             panic!("one event");
         };
-        assert_eq!(*told, reason);
+        assert_eq!(*told, HtlcFailure::NeverSent);
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use lastword_reload::{Action, Plan};
 use lastword_types::{
-    Generation, HtlcFailure, HtlcOrigin, OutcomeKind, PaymentId, PaymentState, Told, Verdict,
+    AmountMsat, Generation, HtlcFailure, HtlcOrigin, Intent, OutcomeKind, PaymentId, PaymentState,
+    Told, Verdict,
 };
 use proptest::prelude::*;
 
 use crate::tools::{
-    FAILED, FAILING, FULFILLED, LIVE, add_part, channel, failed, id, intent_of, note, open,
+    FAILED, FAILING, FULFILLED, LIVE, add_part, channel, failed, id, intent_of, note, open, retry,
     sent_for, set_bytes,
 };
 use crate::world::{Bytes, Line, World};
@@ -26,6 +27,7 @@ struct Tale {
     payment: u8,
     generation: u8,
     attempt: u32,
+    attempts_max: u32,
     channels: Vec<u8>,
     entries: Vec<Entry>,
     /// What the book holds, if it holds this generation.
@@ -51,19 +53,22 @@ fn tales() -> impl Strategy<Value = Tale> {
     (
         1..3_u8,
         1..4_u8,
-        0..2_u32,
+        (0..2_u32, 1..4_u32),
         prop::sample::subsequence(vec![1_u8, 2, 3], 1..=3).prop_shuffle(),
         prop::collection::vec(entry, 3),
         prop::option::of(0..5_u8),
     )
-        .prop_map(|(payment, generation, attempt, channels, entries, state)| Tale {
-            payment,
-            generation,
-            attempt,
-            channels,
-            entries,
-            state,
-        })
+        .prop_map(
+            |(payment, generation, (attempt, attempts_max), channels, entries, state)| Tale {
+                payment,
+                generation,
+                attempt,
+                attempts_max,
+                channels,
+                entries,
+                state,
+            },
+        )
 }
 
 fn world_of(tales: &[Tale], unreadable: &BTreeSet<u8>) -> World {
@@ -74,6 +79,7 @@ fn world_of(tales: &[Tale], unreadable: &BTreeSet<u8>) -> World {
         let generation = 10 * tale.payment + tale.generation;
         let mut intent = intent_of(tale.payment, generation, &tale.channels);
         intent.attempt = tale.attempt;
+        intent.terms.retry.attempts_max = tale.attempts_max;
         for part in &mut intent.parts {
             part.htlc_id.0 += 1_000 * u64::from(tale.attempt);
         }
@@ -189,10 +195,13 @@ proptest! {
         world.settle();
         let plan = world.plan_all();
         let waits: BTreeSet<PaymentId> = plan.actions.iter().map(|planned| {
-            let Action::Wait { payment_id, .. } = &planned.action else {
-                panic!("still to do: {planned}");
-            };
-            *payment_id
+            if let Action::Wait { payment_id, .. } | Action::Retry { payment_id, .. } =
+                &planned.action
+            {
+                *payment_id
+            } else {
+                panic!("still to do: {planned}")
+            }
         }).collect();
         let lines = readable_lines(&world);
         for line in lines.iter().filter(|line| line.delivered.is_none()) {
@@ -217,7 +226,10 @@ proptest! {
         let second = world.plan_all();
         let queued = world.queued.clone();
         for planned in &second.actions {
-            let is_quiet = matches!(planned.action, Action::Tell { .. } | Action::Wait { .. });
+            let is_quiet = matches!(
+                planned.action,
+                Action::Tell { .. } | Action::Wait { .. } | Action::Retry { .. }
+            );
             prop_assert!(is_quiet, "{:?}", planned);
         }
         execute(&mut world, &second);
@@ -297,4 +309,67 @@ proptest! {
             prop_assert_eq!(booked.book, world.book, "a whole intent is rebuilt whole");
         }
     }
+
+    /// The same for a payment that was tried several times: with the newest book, with that of any
+    /// earlier attempt and with none the user hears the same, and is advised the same.
+    #[test]
+    fn retries_are_the_same_with_any_book_and_without(
+        attempts_max in 1..4_u32,
+        channels in prop::collection::vec(
+            prop::sample::subsequence(vec![1_u8, 2, 3], 1..=3).prop_shuffle(),
+            1..4,
+        ),
+        failures in prop::collection::vec(failures(), 9),
+        last in prop::collection::vec(verdicts(), 3),
+        is_given_up in prop::bool::weighted(0.3),
+    ) {
+        let attempts = attempts(attempts_max, &channels);
+        let mut world = World::default();
+        open(&mut world, &[1, 2, 3]);
+        let mut failures = failures.into_iter().cycle();
+        for attempt in &attempts {
+            let is_last = attempt.attempt == attempts.last().unwrap().attempt;
+            for (part, verdict) in (0..).zip(&last[..attempt.parts.len()]) {
+                let verdict = if is_last { *verdict } else { failures.next().unwrap() };
+                let key = add_part(&mut world, attempt, part, verdict);
+                world.line(key).is_given_up = is_last && is_given_up;
+            }
+        }
+        let mut tellings = Vec::new();
+        for book in attempts.iter().map(Some).chain([None]) {
+            let mut world = world.clone();
+            if let Some(intent) = book {
+                note(&mut world, intent, PaymentState::Pending);
+            }
+            world.settle();
+            tellings.push((world.told.clone(), world.plan_all(), world.book.clone()));
+        }
+        for other in &tellings[1..] {
+            prop_assert_eq!(&tellings[0], other);
+        }
+    }
+}
+
+fn failures() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        Just(FAILED),
+        Just(Verdict::Failed { reason: HtlcFailure::Absent }),
+        (0..3_u16).prop_map(|code| Verdict::Failed { reason: HtlcFailure::Removed { code } }),
+    ]
+}
+
+/// Attempts of payment 1, each over its own channels, as many as the terms allow.
+fn attempts(attempts_max: u32, channels: &[Vec<u8>]) -> Vec<Intent> {
+    let mut first = intent_of(1, 1, &channels[0]);
+    first.terms.retry.attempts_max = attempts_max;
+    let mut attempts = vec![first];
+    for (number, channels) in (1..attempts_max).zip(&channels[1..]) {
+        let mut parts = intent_of(1, 1, channels).parts;
+        for part in &mut parts {
+            part.htlc_id.0 += 1_000 * u64::from(number);
+        }
+        let held = attempts.last().unwrap();
+        attempts.push(retry(held, number, AmountMsat(u64::from(number)), parts));
+    }
+    attempts
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lastword_reload::{Action, Plan};
+use lastword_reload::{Action, Plan, RetryOwed};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, Event, EventKind, FailingUntil, FulfilledHow, Generation,
     Htlc, HtlcFailure, HtlcId, HtlcKey, Intent, IntentPart, Metadata, Outcome, OutcomeKind,
-    PartIndex, PaymentId, PaymentPreimage, PaymentRecord, PaymentState, Told, UpdateId, Verdict,
+    PartIndex, PaymentId, PaymentPreimage, PaymentRecord, PaymentState, Terms, Told, UpdateId,
+    Verdict,
 };
 
 use crate::world::{Bytes, Line, Sheet, World};
@@ -55,7 +56,21 @@ pub(crate) fn intent_of(payment: u8, generation_byte: u8, channels: &[u8]) -> In
         fee_msat: FEE,
         parts: parts.collect(),
         metadata: Metadata::Here(vec![payment, generation_byte]),
+        terms: Terms::default(),
     }
+}
+
+/// Returns the attempt of this number after another one.
+pub(crate) fn retry(
+    held: &Intent,
+    attempt: u32,
+    fee_msat: AmountMsat,
+    parts: Vec<IntentPart>,
+) -> Intent {
+    let mut earlier_channels = held.terms.earlier_channels.clone();
+    earlier_channels.extend(held.parts.iter().map(|part| part.channel_id));
+    let generation = held.generation;
+    RetryOwed { generation, attempt, earlier_channels }.intent(held, fee_msat, parts)
 }
 
 pub(crate) fn sent_for(intent: &Intent) -> Outcome {
@@ -87,7 +102,7 @@ pub(crate) fn open(world: &mut World, channels: &[u8]) {
 pub(crate) fn add_htlc(world: &mut World, channel_id: ChannelId, htlc: Htlc, verdict: Verdict) {
     open(world, &[channel_id.0[0]]);
     let sheet = world.sheets.get_mut(&channel_id).unwrap();
-    sheet.lines.insert(htlc.htlc_id, Line { htlc, verdict, delivered: None });
+    sheet.lines.insert(htlc.htlc_id, Line { htlc, verdict, delivered: None, is_given_up: false });
 }
 
 /// Puts one part of an intent into its ledger.
@@ -134,6 +149,7 @@ pub(crate) fn events(events: &[Event]) -> String {
             EventKind::Failed => "F".into(),
             EventKind::Sent => "S".into(),
             EventKind::PathSuccessful { part, .. } => format!("s{part}"),
+            EventKind::Probed => "P".into(),
         })
         .collect();
     names.join(" ")
@@ -153,6 +169,7 @@ fn record_name(record: &PaymentRecord) -> String {
         PaymentRecord::Adopted { outcome, .. } => format!("A{}", letter(*outcome)),
         PaymentRecord::Handled { .. } => "H".into(),
         PaymentRecord::Intent(_)
+        | PaymentRecord::Retried(_)
         | PaymentRecord::Abandoned { .. }
         | PaymentRecord::Dropped { .. } => panic!("the plan does not record {record:?}"),
     }
@@ -162,7 +179,8 @@ fn record_name(record: &PaymentRecord) -> String {
 ///
 /// `B` rebuild, `Ds` `Df` record as sent or failed, `As` `Af` adopt, `H` note an event as known,
 /// `T[..]` tell (`S` `F` the terminal events, `s0` `f0` the path events of part 0), `Rs1` `Rf1`
-/// release the HTLC of channel 1 as sent or failed, `W1` wait for channel 1.
+/// release the HTLC of channel 1 as sent or failed, `W1` wait for channel 1, `Y1` attempt 1 is owed,
+/// `G1` note that the HTLC of channel 1 was given up.
 pub(crate) fn short(plan: &Plan) -> String {
     let names: Vec<String> = plan
         .actions
@@ -177,6 +195,8 @@ pub(crate) fn short(plan: &Plan) -> String {
                 Told::Forward => format!("R>{}", release.htlc.channel_id.0[0]),
             },
             Action::Wait { channel_id, .. } => format!("W{}", channel_id.0[0]),
+            Action::GiveUp(given_up) => format!("G{}", given_up.htlc.channel_id.0[0]),
+            Action::Retry { attempt, .. } => format!("Y{attempt}"),
             Action::ClaimInbound { .. }
             | Action::FailInbound { .. }
             | Action::ReportUnknownForward { .. }

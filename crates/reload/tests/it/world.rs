@@ -8,9 +8,9 @@ use lastword_ports::{
 };
 use lastword_reload::{Action, Plan, Scope, View, plan};
 use lastword_types::{
-    BookEntry, ChannelId, Event, EventKey, EventKind, Generation, Htlc, HtlcDirection, HtlcId,
-    HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, OutcomeKind, PaymentId, PaymentRecord,
-    PaymentState, ReleasePaymentComplete, Told, UpdateId, Verdict,
+    BookEntry, ChannelId, Event, EventKey, EventKind, Generation, GiveUp, Htlc, HtlcDirection,
+    HtlcId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, OutcomeKind, PaymentId, PaymentRecord,
+    PaymentState, Purpose, ReleasePaymentComplete, Told, UpdateId, Verdict,
 };
 
 /// One line of a fake ledger.
@@ -19,6 +19,7 @@ pub(crate) struct Line {
     pub(crate) htlc: Htlc,
     pub(crate) verdict: Verdict,
     pub(crate) delivered: Option<Told>,
+    pub(crate) is_given_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,7 @@ impl Sheet {
             htlc: &line.htlc,
             verdict: line.verdict,
             delivered: line.delivered,
+            is_given_up: line.is_given_up,
         }
     }
 }
@@ -94,11 +96,22 @@ impl Book {
                 if let Some(old) = self.0.get(&intent.payment_id)
                     && old.intent.generation == intent.generation
                 {
-                    assert!(matches!(old.state, PaymentState::Decided(_)), "nothing was lost");
+                    let is_lost = match old.state {
+                        PaymentState::Pending => old.intent.attempt < intent.attempt,
+                        PaymentState::Decided(_) => true,
+                        PaymentState::Handled(_) => false,
+                    };
+                    assert!(is_lost, "nothing was lost");
                     entry.paths_handled.clone_from(&old.paths_handled);
                     entry.is_abandoned = old.is_abandoned;
                 }
                 self.0.insert(intent.payment_id, entry);
+            }
+            PaymentRecord::Retried(intent) => {
+                let entry = self.entry(intent.payment_id, intent.generation);
+                assert_eq!(entry.state, PaymentState::Pending, "only what is open is tried again");
+                assert!(!entry.is_abandoned && intent.attempt >= entry.intent.attempt);
+                entry.intent = intent.clone();
             }
             PaymentRecord::Abandoned { payment_id, generation } => {
                 self.entry(*payment_id, *generation).is_abandoned = true;
@@ -141,6 +154,8 @@ impl Book {
         };
         let kind =
             if key.kind == EventKind::Sent { OutcomeKind::Sent } else { OutcomeKind::Failed };
+        let is_probe = entry.intent.terms.purpose == Purpose::Probe;
+        assert!(key.kind == EventKind::Sent || is_probe == (key.kind == EventKind::Probed));
         assert_eq!(outcome.kind(), kind);
         entry.state = PaymentState::Handled(outcome);
     }
@@ -195,6 +210,11 @@ impl Ledgers for World {
         }
     }
 
+    fn for_each_damaged(&self, visit: &mut dyn FnMut(ChannelId)) {
+        let damaged = self.sheets.values().filter(|sheet| sheet.bytes == Bytes::Damaged);
+        damaged.for_each(|sheet| visit(sheet.channel_id));
+    }
+
     fn is_closed(&self, channel_id: ChannelId) -> bool {
         self.sheets.get(&channel_id).is_some_and(|sheet| sheet.is_closed)
     }
@@ -237,7 +257,7 @@ impl PaymentBook for Pages<'_> {
         };
         match key.kind {
             EventKind::Sent => handled == Some(OutcomeKind::Sent),
-            EventKind::Failed => handled == Some(OutcomeKind::Failed),
+            EventKind::Failed | EventKind::Probed => handled == Some(OutcomeKind::Failed),
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => {
                 entry.paths_handled.contains(&key.kind)
             }
@@ -298,7 +318,16 @@ impl World {
                 assert_eq!(line.delivered, None, "a release comes once");
                 line.delivered = Some(*told);
             }
-            Action::Wait { .. }
+            Action::GiveUp(GiveUp { htlc, generation }) => {
+                let line = self.line(*htlc);
+                let HtlcOrigin::Payment(origin) = &line.htlc.origin else {
+                    panic!("only payments are given up");
+                };
+                assert_eq!(origin.generation, *generation);
+                line.is_given_up = true;
+            }
+            Action::Retry { .. }
+            | Action::Wait { .. }
             | Action::ReportUnknownForward { .. }
             | Action::MonitorBehind { .. } => {}
             Action::ClaimInbound { inbound, .. } | Action::FailInbound { inbound, .. } => {

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use lastword_engine::EngineError;
 use lastword_types::{
     HtlcAdded, HtlcId, HtlcOrigin, Intent, IntentPart, Metadata, MonitorUpdate, PartIndex,
-    RemoteCommitment, UpdateStep,
+    RemoteCommitment, Terms, UpdateStep,
 };
 
 use super::view::{Difference, PeerStatus, is_closing};
@@ -97,6 +97,7 @@ impl<S: Shell> Node<S> {
             fee_msat: order.fee_msat,
             parts,
             metadata: Metadata::Here(order.metadata.clone()),
+            terms: Terms::default(),
         };
         let channels: Vec<u16> = statuses.keys().copied().collect();
         let updates = channels

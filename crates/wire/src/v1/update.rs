@@ -184,14 +184,14 @@ impl From<RemoteCommitment> for types::RemoteCommitment {
 /// An HTLC that enters a commitment.
 #[derive(Serialize, Deserialize)]
 enum HtlcAdded {
-    New(Htlc),
+    New(Box<Htlc>),
     Known { direction: HtlcDirection, htlc_id: HtlcId },
 }
 
 impl From<&types::HtlcAdded> for HtlcAdded {
     fn from(added: &types::HtlcAdded) -> Self {
         match added {
-            types::HtlcAdded::New(htlc) => Self::New(htlc.into()),
+            types::HtlcAdded::New(htlc) => Self::New(Box::new(htlc.into())),
             types::HtlcAdded::Known { direction, htlc_id } => {
                 Self::Known { direction: *direction, htlc_id: *htlc_id }
             }
@@ -202,7 +202,7 @@ impl From<&types::HtlcAdded> for HtlcAdded {
 impl From<HtlcAdded> for types::HtlcAdded {
     fn from(added: HtlcAdded) -> Self {
         match added {
-            HtlcAdded::New(htlc) => Self::New(htlc.into()),
+            HtlcAdded::New(htlc) => Self::New((*htlc).into()),
             HtlcAdded::Known { direction, htlc_id } => Self::Known { direction, htlc_id },
         }
     }

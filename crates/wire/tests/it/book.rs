@@ -3,14 +3,14 @@
 use lastword_types::{
     Alarm, AmountMsat, BlockHeight, BookEntry, BookState, ChannelId, Event, EventKey, EventKind,
     Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata, Outcome, Overdue,
-    PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState,
+    PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState, Terms,
 };
 
 use crate::any::Any;
 use crate::build::{key, number, txid};
 
-const PAYMENT: PaymentId = PaymentId([0x1D; 32]);
-const GENERATION: Generation = Generation([0x6E; 16]);
+pub(crate) const PAYMENT: PaymentId = PaymentId([0x1D; 32]);
+pub(crate) const GENERATION: Generation = Generation([0x6E; 16]);
 
 /// The reasons for which an HTLC fails, all of them.
 const REASONS: [(&str, HtlcFailure); 6] = [
@@ -30,7 +30,7 @@ pub(crate) fn sent() -> Outcome {
     }
 }
 
-fn intent(parts: u8, metadata: Metadata) -> Intent {
+pub(crate) fn intent(parts: u8, metadata: Metadata) -> Intent {
     let part = |n| IntentPart {
         channel_id: ChannelId([0xC0 + n; 32]),
         htlc_id: HtlcId(2 + u64::from(n)),
@@ -47,6 +47,7 @@ fn intent(parts: u8, metadata: Metadata) -> Intent {
         fee_msat: AmountMsat(2_000),
         parts: (1..=parts).map(part).collect(),
         metadata,
+        terms: Terms::default(),
     }
 }
 

@@ -13,7 +13,8 @@ use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, ChannelSide, CommitmentFormat,
     CommitmentNumber, FeeRatePerKw, ForwardOrigin, Generation, Htlc, HtlcDirection, HtlcId,
     HtlcKey, HtlcOrigin, LocalCommitment, Metadata, NewChannel, PartIndex, PaymentHash, PaymentId,
-    PaymentOrigin, RemoteCommitment, Side, SignedCommitment, ToSelfDelay, UnsignedCommitment,
+    PaymentOrigin, RemoteCommitment, Side, SignedCommitment, Terms, ToSelfDelay,
+    UnsignedCommitment,
 };
 
 /// The x coordinates of the first multiples of the curve's generator; each is a point twice.
@@ -187,6 +188,7 @@ pub(crate) fn paid_by(metadata: Metadata) -> HtlcOrigin {
         total_msat: AmountMsat(100_000_000),
         fee_msat: AmountMsat(2_000),
         metadata,
+        terms: Terms::default(),
     })
 }
 

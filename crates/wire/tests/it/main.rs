@@ -11,4 +11,5 @@ mod size;
 mod spec;
 mod strategies;
 mod strategies_book;
+mod terms;
 mod tlv;

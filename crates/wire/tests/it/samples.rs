@@ -12,11 +12,11 @@ use lastword_types::{
 };
 
 use crate::any::Any;
-use crate::book;
 use crate::build::{
     block, forward, htlc, key, local_commitment, new_channel, number, outpoint, paid_by,
     parameters, point, remote_commitment, signature, signed, transaction, txid, unsigned,
 };
+use crate::{book, terms};
 
 /// Every golden value with the name of its file.
 pub(crate) fn all() -> Vec<(&'static str, Any)> {
@@ -28,6 +28,7 @@ pub(crate) fn all() -> Vec<(&'static str, Any)> {
     all.extend(book::payment_records());
     all.extend(book::book_states());
     all.extend(book::events());
+    all.extend(terms::all());
     all
 }
 
@@ -285,7 +286,7 @@ fn replacement_state() -> MonitorState {
     MonitorState { fundings: vec![funding(FundingKind::Replacement, 0)], ..quiet_state() }
 }
 
-fn quiet_state() -> MonitorState {
+pub(crate) fn quiet_state() -> MonitorState {
     MonitorState {
         parameters: parameters(CommitmentFormat::AnchorsZeroFeeHtlc, Side::Local),
         latest_update: UpdateId::ZERO,
@@ -418,6 +419,7 @@ fn htlc_states() -> Vec<HtlcState> {
         failed: None,
         late_preimage: None,
         delivered: None,
+        is_given_up: false,
     };
     vec![
         live(Received, 2, HtlcOrigin::Ours),

@@ -15,14 +15,14 @@ use bitcoin::{
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
-    ForwardOrigin, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, Htlc, HtlcAdded,
-    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
+    ForwardOrigin, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, GiveUp, Htlc,
+    HtlcAdded, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
     LocalCommitment, LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
     NewChannel, NewFunding, Outcome, OutputSpend, OutputSpendKind, PartIndex, PastHtlc,
     PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage, PerCommitmentSecret,
-    ReleasePaymentComplete, RemoteCommitment, RemoteCommitmentOn, RemovalReason, SecretIndex, Side,
-    SignedCommitment, Spell, ToSelfDelay, Told, Tombstone, UnsignedCommitment, UpdateId,
-    UpdateStep,
+    Purpose, ReleasePaymentComplete, RemoteCommitment, RemoteCommitmentOn, RemovalReason,
+    RetryPolicy, SecretIndex, Side, SignedCommitment, Spell, Terms, ToSelfDelay, Told, Tombstone,
+    UnsignedCommitment, UpdateId, UpdateStep,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -214,9 +214,22 @@ pub(crate) fn metadata() -> impl Strategy<Value = Metadata> {
     prop_oneof![blob().prop_map(Metadata::Here), bytes32().prop_map(Metadata::Hash)]
 }
 
+pub(crate) fn terms() -> impl Strategy<Value = Terms> {
+    let retry = (integer32(), option::of(height()))
+        .prop_map(|(attempts_max, deadline_height)| RetryPolicy { attempts_max, deadline_height });
+    let unusual = (retry, any::<bool>(), btree_set(channel_id(), 0..4)).prop_map(
+        |(retry, is_probe, earlier_channels)| {
+            let purpose = if is_probe { Purpose::Probe } else { Purpose::Payment };
+            Terms { retry, purpose, earlier_channels }
+        },
+    );
+    prop_oneof![Just(Terms::default()), unusual]
+}
+
 fn payment_origin() -> impl Strategy<Value = PaymentOrigin> {
-    (incarnation(), attempt_part(), vec(channel_id(), 0..4), (msat(), msat(), msat()), metadata())
-        .prop_map(|((payment_id, generation), (attempt, part), part_channels, sums, metadata)| {
+    let sums = (msat(), msat(), msat());
+    (incarnation(), attempt_part(), vec(channel_id(), 0..4), sums, metadata(), terms()).prop_map(
+        |((payment_id, generation), (attempt, part), part_channels, sums, metadata, terms)| {
             PaymentOrigin {
                 payment_id,
                 generation,
@@ -227,8 +240,10 @@ fn payment_origin() -> impl Strategy<Value = PaymentOrigin> {
                 total_msat: sums.1,
                 fee_msat: sums.2,
                 metadata,
+                terms,
             }
-        })
+        },
+    )
 }
 
 fn origin() -> BoxedStrategy<HtlcOrigin> {
@@ -429,6 +444,8 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
         });
     let release = (htlc_key(), told())
         .prop_map(|(htlc, told)| MonitorRecord::Release(ReleasePaymentComplete { htlc, told }));
+    let given_up = (htlc_key(), incarnation())
+        .prop_map(|(htlc, (_, generation))| MonitorRecord::GivenUp(GiveUp { htlc, generation }));
     let connected = (block(), vec(transaction(), 0..4))
         .prop_map(|(block, transactions)| ChainDelta::Connected { block, transactions });
     let disconnected = block().prop_map(|fork| ChainDelta::Disconnected { fork });
@@ -436,6 +453,7 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
         created,
         update,
         release,
+        given_up,
         connected.prop_map(MonitorRecord::Chain),
         disconnected.prop_map(MonitorRecord::Chain),
     ]
@@ -458,22 +476,22 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
         option::of((preimage(), how)),
         option::of(failure()),
         option::of(preimage()),
-        option::of(told()),
+        (option::of(told()), any::<bool>()),
     )
-        .prop_map(
-            |(htlc, (local, remote), removal, fulfilled, failed, late_preimage, delivered)| {
-                HtlcState {
-                    htlc,
-                    local,
-                    remote,
-                    removal,
-                    fulfilled,
-                    failed,
-                    late_preimage,
-                    delivered,
-                }
-            },
-        )
+        .prop_map(|(htlc, (local, remote), removal, fulfilled, failed, late_preimage, ended)| {
+            let (delivered, is_given_up) = ended;
+            HtlcState {
+                htlc,
+                local,
+                remote,
+                removal,
+                fulfilled,
+                failed,
+                late_preimage,
+                delivered,
+                is_given_up,
+            }
+        })
         .boxed()
 }
 

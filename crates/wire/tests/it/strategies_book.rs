@@ -10,7 +10,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use crate::any::Any;
 use crate::strategies::{
     attempt_part, bytes32, channel_id, failure, height, htlc_id, htlc_key, incarnation, integer,
-    metadata, msat, number, outcome, payment_hash, preimage, txid,
+    metadata, msat, number, outcome, payment_hash, preimage, terms, txid,
 };
 
 fn intent() -> impl Strategy<Value = Intent> {
@@ -23,21 +23,22 @@ fn intent() -> impl Strategy<Value = Intent> {
             cltv_expiry,
         },
     );
-    (incarnation(), attempt_part(), payment_hash(), (msat(), msat()), vec(part, 0..4), metadata())
-        .prop_map(
-            |((payment_id, generation), (attempt, _), payment_hash, sums, parts, metadata)| {
-                Intent {
-                    payment_id,
-                    generation,
-                    attempt,
-                    payment_hash,
-                    total_msat: sums.0,
-                    fee_msat: sums.1,
-                    parts,
-                    metadata,
-                }
-            },
-        )
+    let kept = (metadata(), terms());
+    (incarnation(), attempt_part(), payment_hash(), (msat(), msat()), vec(part, 0..4), kept)
+        .prop_map(|((payment_id, generation), (attempt, _), payment_hash, sums, parts, kept)| {
+            let (metadata, terms) = kept;
+            Intent {
+                payment_id,
+                generation,
+                attempt,
+                payment_hash,
+                total_msat: sums.0,
+                fee_msat: sums.1,
+                parts,
+                metadata,
+                terms,
+            }
+        })
 }
 
 fn kind() -> impl Strategy<Value = EventKind> {
@@ -46,6 +47,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         Just(EventKind::Failed),
         Just(EventKind::Sent),
         attempt_part().prop_map(|(attempt, part)| EventKind::PathSuccessful { attempt, part }),
+        Just(EventKind::Probed),
     ]
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn payment_record() -> impl Strategy<Value = Any> {
     prop_oneof![
         intent().prop_map(PaymentRecord::Intent),
         intent().prop_map(PaymentRecord::Rebuilt),
+        intent().prop_map(PaymentRecord::Retried),
         incarnation().prop_map(|(payment_id, generation)| PaymentRecord::Abandoned {
             payment_id,
             generation
@@ -151,6 +154,15 @@ pub(crate) fn event() -> impl Strategy<Value = Any> {
             reason,
         },
     );
-    prop_oneof![sent, successful, path_failed, failed, alarm().prop_map(Event::Alarm)]
+    let probed = (incarnation(), payment_hash(), any::<bool>(), failure()).prop_map(
+        |((payment_id, generation), payment_hash, is_reached, reason)| Event::Probed {
+            payment_id,
+            generation,
+            payment_hash,
+            is_reached,
+            reason,
+        },
+    );
+    prop_oneof![sent, successful, path_failed, failed, probed, alarm().prop_map(Event::Alarm)]
         .prop_map(Any::Event)
 }

@@ -183,7 +183,8 @@ impl Play {
                 }
                 MonitorRecord::Chain(ChainDelta::Disconnected { .. })
                 | MonitorRecord::Created(_)
-                | MonitorRecord::Release(_) => false,
+                | MonitorRecord::Release(_)
+                | MonitorRecord::GivenUp(_) => false,
                 MonitorRecord::Update(_) => true,
             };
             if is_shared {
