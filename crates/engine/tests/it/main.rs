@@ -15,6 +15,7 @@ mod node;
 mod package;
 mod peer;
 mod reorg;
+mod retry;
 mod rows;
 mod sending;
 mod siblings;

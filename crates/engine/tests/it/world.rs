@@ -24,7 +24,7 @@ const CHANNELS_MAX: u32 = 3;
 const COINS: usize = 6;
 const COINBASE_MATURITY: u32 = 100;
 /// The fee of a payment, all of it in its first part.
-const FEE_MSAT: u64 = 1_000;
+pub(crate) const FEE_MSAT: u64 = 1_000;
 
 /// The chain, and the other half of every channel.
 pub(crate) struct World {
@@ -200,6 +200,11 @@ impl World {
         self.channels[channel].peers_claim(commitment, htlc_id, preimage)
     }
 
+    /// Returns the channel of a part.
+    pub(crate) fn channel_of(&self, payment: &Payment, part: usize) -> usize {
+        self.index_of(payment.intent.parts[part].channel_id)
+    }
+
     fn index_of(&self, id: ChannelId) -> usize {
         self.channels.iter().position(|channel| channel.id == id).unwrap()
     }
@@ -211,21 +216,19 @@ impl World {
 
     /// Makes a payment with this id; `n` names its generation and preimage.
     pub(crate) fn payment_of(&mut self, id: PaymentId, n: u8, parts: &[Part]) -> Payment {
+        self.payment_on(id, n, parts, Terms::default())
+    }
+
+    /// Makes a payment on these terms.
+    pub(crate) fn payment_on(
+        &mut self,
+        id: PaymentId,
+        n: u8,
+        parts: &[Part],
+        terms: Terms,
+    ) -> Payment {
         let preimage = PaymentPreimage([n.wrapping_add(100); 32]);
-        let height = self.height();
         let total = parts.iter().map(|Part(_, sat, _)| sat * 1_000).sum();
-        let of_part = |index: usize, Part(channel, sat, blocks): Part, htlc_id| IntentPart {
-            channel_id: channel_id(channel),
-            htlc_id,
-            amount_msat: AmountMsat(sat * 1_000 + if index == 0 { FEE_MSAT } else { 0 }),
-            part_amount_msat: AmountMsat(sat * 1_000),
-            cltv_expiry: BlockHeight(height + blocks),
-        };
-        let numbered: Vec<IntentPart> = parts
-            .iter()
-            .enumerate()
-            .map(|(index, part)| of_part(index, *part, self.channels[part.0].take_htlc_id()))
-            .collect();
         let intent = Intent {
             payment_id: id,
             generation: Generation([n; 16]),
@@ -233,17 +236,41 @@ impl World {
             payment_hash: preimage.payment_hash(),
             total_msat: AmountMsat(total),
             fee_msat: AmountMsat(FEE_MSAT),
-            parts: numbered,
+            parts: self.parts(parts),
             metadata: Metadata::Here(vec![n; 3]),
-            terms: Terms::default(),
+            terms,
         };
-        let index = |part: usize| PartIndex(u16::try_from(part).unwrap());
-        let updates = parts
+        self.whole(intent, preimage)
+    }
+
+    /// Returns the parts of an intent, each with an HTLC id of its own.
+    pub(crate) fn parts(&mut self, parts: &[Part]) -> Vec<IntentPart> {
+        let height = self.height();
+        let of_part = |index: usize, Part(channel, sat, blocks): Part, htlc_id| IntentPart {
+            channel_id: channel_id(channel),
+            htlc_id,
+            amount_msat: AmountMsat(sat * 1_000 + if index == 0 { FEE_MSAT } else { 0 }),
+            part_amount_msat: AmountMsat(sat * 1_000),
+            cltv_expiry: BlockHeight(height + blocks),
+        };
+        parts
             .iter()
             .enumerate()
-            .map(|(at, part)| self.channels[part.0].add(intent.htlc(index(at)).unwrap()))
+            .map(|(index, part)| of_part(index, *part, self.channels[part.0].take_htlc_id()))
+            .collect()
+    }
+
+    /// Makes the updates of an intent, and the peer's answers.
+    pub(crate) fn whole(&mut self, intent: Intent, preimage: PaymentPreimage) -> Payment {
+        let index = |part: usize| PartIndex(u16::try_from(part).unwrap());
+        let channels: Vec<usize> =
+            intent.parts.iter().map(|part| self.index_of(part.channel_id)).collect();
+        let updates = channels
+            .iter()
+            .enumerate()
+            .map(|(at, channel)| self.channels[*channel].add(intent.htlc(index(at)).unwrap()))
             .collect();
-        let answers = parts.iter().map(|part| self.channels[part.0].answer()).collect();
+        let answers = channels.iter().map(|channel| self.channels[*channel].answer()).collect();
         Payment { intent, preimage, updates, answers }
     }
 }
@@ -278,7 +305,7 @@ impl Payment {
         Event::PaymentPathSuccessful {
             payment_id: self.id(),
             generation: self.intent.generation,
-            attempt: 0,
+            attempt: self.intent.attempt,
             part: PartIndex(u16::try_from(part).unwrap()),
             htlc: self.key(part),
             amount_msat: self.intent.parts[part].part_amount_msat,
@@ -290,7 +317,7 @@ impl Payment {
         Event::PaymentPathFailed {
             payment_id: self.id(),
             generation: self.intent.generation,
-            attempt: 0,
+            attempt: self.intent.attempt,
             part: PartIndex(u16::try_from(part).unwrap()),
             htlc: self.key(part),
             reason,

@@ -41,9 +41,10 @@ fn last_word(outside: &Outside, is_sent: bool) -> Event {
     let found = outside.told.events().iter().find(|event| match event {
         Event::PaymentSent { .. } => is_sent,
         Event::PaymentFailed { .. } => !is_sent,
-        Event::PaymentPathSuccessful { .. } | Event::PaymentPathFailed { .. } | Event::Alarm(_) => {
-            false
-        }
+        Event::PaymentPathSuccessful { .. }
+        | Event::PaymentPathFailed { .. }
+        | Event::Probed { .. }
+        | Event::Alarm(_) => false,
     });
     found.cloned().unwrap()
 }
