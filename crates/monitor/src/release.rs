@@ -1,8 +1,7 @@
 //! Releases: the consumer's durable word that it knows (rule R5).
 
 use lastword_types::{
-    GiveUp, HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, HtlcState, MonitorState,
-    ReleasePaymentComplete, Told,
+    GiveUp, HtlcDirection, HtlcId, HtlcOrigin, MonitorState, ReleasePaymentComplete, Told,
 };
 
 use crate::closing::Closing;
