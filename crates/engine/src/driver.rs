@@ -367,6 +367,10 @@ fn channels_of(view: PaymentView<'_>) -> impl Iterator<Item = ChannelId> {
 }
 
 /// Something that a node asks of the driver and that may share a sync with what others ask.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one call; a box would be one more allocation for each payment"
+)]
 #[derive(Debug, Clone)]
 pub enum Request {
     /// See [`Driver::update`].
