@@ -11,6 +11,7 @@ mod crash;
 mod demo_real;
 mod deps;
 mod failures;
+mod model;
 mod run;
 mod sources;
 mod spec;
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N
+  model       every state of a model of the rules, in three modes; --json for a program
   alone       each crate packaged, built and tested outside the workspace
   bitcoind    finds a bitcoind or brings one, and prints its path
   demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some("failures") => failures::catalogue().run(&rest),
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
+        Some("model") => model::run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bitcoind") => bitcoind::run(),
         Some("demo-real") => demo_real::run(&rest),
