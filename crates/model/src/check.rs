@@ -168,3 +168,70 @@ fn name_of(state: &impl Hash) -> u64 {
     state.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use stateright::Property;
+
+    use super::*;
+
+    /// Counts up by one or two, and where it is round, from its end to its start.
+    #[derive(Clone)]
+    struct Counter {
+        end: u8,
+        is_round: bool,
+        forbidden: u8,
+    }
+
+    impl Model for Counter {
+        type State = u8;
+        type Action = u8;
+
+        fn init_states(&self) -> Vec<u8> {
+            vec![0]
+        }
+
+        fn actions(&self, state: &u8, actions: &mut Vec<u8>) {
+            actions.extend([1, 2].into_iter().filter(|step| state + step <= self.end));
+            if self.is_round && *state == self.end {
+                actions.push(0);
+            }
+        }
+
+        fn next_state(&self, state: &u8, step: u8) -> Option<u8> {
+            Some(if step == 0 { 0 } else { state + step })
+        }
+
+        fn properties(&self) -> Vec<Property<Self>> {
+            vec![
+                Property::always("allowed", |counter: &Self, state| *state < counter.forbidden),
+                Property::sometimes("ten", |_, state| *state == 10),
+            ]
+        }
+    }
+
+    #[test]
+    fn a_circle_is_found_and_a_join_is_none() {
+        let line = Counter { end: 20, is_round: false, forbidden: 99 };
+        assert!(!has_circle(&line));
+
+        assert!(has_circle(&Counter { is_round: true, ..line }));
+    }
+
+    #[test]
+    fn the_shortest_trace_is_given_and_a_bad_space_is_not_closed() {
+        let found = search(&Counter { end: 20, is_round: false, forbidden: 15 }, 1_000);
+
+        let (property, trace) = found.violation.unwrap();
+        assert_eq!((property, trace.len()), ("allowed", 8));
+        assert!(!found.is_closed);
+    }
+
+    #[test]
+    fn a_whole_space_is_counted_and_what_was_not_seen_is_named() {
+        let found = search(&Counter { end: 9, is_round: false, forbidden: 99 }, 1_000);
+
+        assert_eq!((found.unique_states, found.is_closed), (10, true));
+        assert_eq!(found.unseen, ["ten"]);
+    }
+}
