@@ -3,8 +3,8 @@
 /// A clause of a rule that can be dropped, to see what happens without it.
 ///
 /// `FinalIsFinal` to `OneGeneration` are no R rules: they are what design.md says of verdicts and
-/// of generations, and the traces W2, W7, W10, W11 and W13 need them. The clauses that end in the
-/// words "of the model" in `docs/MODEL.md` were added because a trace broke the rule as worded.
+/// of generations, and the traces W2, W7, W10, W11 and W13 need them. What `docs/INVARIANTS.md` lists
+/// under "What the model added" is here too.
 ///
 /// # Shape
 ///
