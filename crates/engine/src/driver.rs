@@ -13,8 +13,8 @@ use lastword_ports::{
 };
 use lastword_reload::{Action, Plan, Planned, Scope, View, plan};
 use lastword_types::{
-    Balances, BlockHeight, BlockRef, BookEntry, ChannelId, Event, EventKey, Intent, MonitorRecord,
-    MonitorUpdate, NewChannel, PaymentId, PaymentRecord, UpdateId,
+    Balances, BlockHeight, BlockRef, BookEntry, ChannelId, Cursor, Event, EventKey, Intent,
+    MonitorRecord, MonitorUpdate, NewChannel, PaymentId, PaymentRecord, UpdateId,
 };
 
 use crate::channels::{self, Channels};
@@ -240,6 +240,43 @@ impl Driver {
         if self.logs.is_poisoned() { None } else { self.outbox.next() }
     }
 
+    /// Returns the events behind a cursor, oldest first, for a consumer who reads instead of being
+    /// called; see [`Outbox::read_after`]. Nothing after a sync has failed, as
+    /// [`next_event`](Self::next_event).
+    ///
+    /// # Shape
+    ///
+    /// At most `events_max` events, each payment's in order; the next of a payment comes when the one
+    /// before is acknowledged. What [`next_event`](Self::next_event) gave away is not read.
+    pub fn read_after(
+        &mut self,
+        cursor: Option<Cursor>,
+        events_max: usize,
+    ) -> Vec<(Cursor, Event)> {
+        if self.logs.is_poisoned() {
+            return Vec::new();
+        }
+        self.outbox.read_after(cursor, events_max)
+    }
+
+    /// Takes note that a reader has handled everything that it was given up to a cursor. A place that
+    /// was acknowledged before is no mistake.
+    ///
+    /// # Crash safety
+    ///
+    /// As [`event_returned`](Self::event_returned) for each event.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cursor`] for a place where nothing was told, or of another start: nothing was
+    /// acknowledged. A failure of the store: call again with the same cursor.
+    pub fn acknowledge(&mut self, cursor: Cursor) -> Result<(), EngineError> {
+        for event in self.outbox.acknowledged(cursor)? {
+            self.event_returned(&event, true)?;
+        }
+        Ok(())
+    }
+
     /// Says whether a sync has failed: nothing is told any more, and claims from durable facts go
     /// on, until a new start has read back what is really there.
     pub fn is_poisoned(&self) -> bool {
@@ -257,9 +294,17 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// A failure of the store; the event stays in flight. Call again with the same event once the
-    /// store works; after the next start it is told again.
+    /// [`EngineError::NeverTold`] for an event that nobody was given and the book does not hold as
+    /// handled; nothing is changed. A failure of the store; the event stays in flight. Call again with the
+    /// same event once the store works; after the next start it is told again.
     pub fn event_returned(&mut self, event: &Event, is_handled: bool) -> Result<(), EngineError> {
+        if !self.outbox.is_in_flight(event) {
+            return match event.key() {
+                // Said again, because what followed from it could not be written the first time.
+                Some(key) if self.payments.is_handled(key) => self.replan(key.payment_id),
+                key => Err(EngineError::NeverTold(key)),
+            };
+        }
         self.logs.observe(Boundary::HandlerReturn);
         if !is_handled {
             self.outbox.failed(event);

@@ -1,15 +1,19 @@
-//! [`Engine`]: the driver on a thread of its own, the user's handler on another, tokio between.
+//! [`Engine`]: the driver on a thread of its own, the user's handler on others, tokio between.
 
 use std::fmt;
 use std::thread;
 use std::time::Duration;
 
 use lastword_ports::EventHandler;
-use lastword_types::{BlockRef, Event, Intent, MonitorState, MonitorUpdate, NewChannel, PaymentId};
-use lastword_types::{BookEntry, ChannelId};
+use lastword_reload::PaymentStatus;
+use lastword_types::{
+    BlockRef, BookEntry, ChannelId, Cursor, Event, Intent, MonitorState, MonitorUpdate, NewChannel,
+    PaymentId,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::deliver::{Handlers, Returned};
 use crate::driver::{Driver, Request};
 use crate::error::EngineError;
 use crate::ports::Ports;
@@ -46,8 +50,9 @@ enum Command {
 ///
 /// # Shape
 ///
-/// Stores and chain adapters block, so the [`Driver`] has a thread of its own, and so has the
-/// user's [`EventHandler`]: it may be slow, fail or never return, and nothing else stops.
+/// Stores and chain adapters block, so the [`Driver`] has a thread of its own, and so has
+/// each call of the user's [`EventHandler`]: it may be slow, fail, panic or never return, and nothing
+/// else stops. Without a handler, events are read after a cursor and acknowledged.
 ///
 /// # Crash safety
 ///
@@ -71,6 +76,23 @@ impl Engine {
     ///
     /// What [`Driver::start`] says.
     pub async fn start(ports: Ports, handler: Box<dyn EventHandler>) -> Result<Self, EngineError> {
+        Self::start_with(ports, Some(handler)).await
+    }
+
+    /// Starts a driver on its stores for a consumer who calls [`read_after`](Self::read_after) and
+    /// [`acknowledge`](Self::acknowledge).
+    ///
+    /// # Errors
+    ///
+    /// What [`Driver::start`] says.
+    pub async fn start_reading(ports: Ports) -> Result<Self, EngineError> {
+        Self::start_with(ports, None).await
+    }
+
+    async fn start_with(
+        ports: Ports,
+        handler: Option<Box<dyn EventHandler>>,
+    ) -> Result<Self, EngineError> {
         let (commands, inbox) = mpsc::channel(CALLS_QUEUED_MAX);
         let (started, result) = oneshot::channel();
         // The threads hold weak handles, so that they end when the last engine handle is dropped.
@@ -78,10 +100,8 @@ impl Engine {
         let runtime = Handle::current();
         spawn("lastword-driver", move || match Driver::start(ports) {
             Ok(driver) => {
-                let (events, queue) = std::sync::mpsc::sync_channel(1);
                 let timer = Timer { commands: weak, runtime };
-                let shell = Shell { driver, events, timer: timer.clone() };
-                spawn("lastword-handler", move || handle_events(handler, &queue, &timer));
+                let shell = Shell { driver, handlers: Handlers::new(handler), timer };
                 if started.send(Ok(())).is_ok() {
                     shell.run(inbox);
                 }
@@ -197,6 +217,53 @@ impl Engine {
         self.call(move |driver| driver.book_entry(payment_id)).await
     }
 
+    /// See [`Driver::retry_payment`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn retry_payment(
+        &self,
+        attempt: Intent,
+        updates: Vec<MonitorUpdate>,
+    ) -> Result<(), EngineError> {
+        self.call(move |driver| driver.retry_payment(attempt, updates)).await?
+    }
+
+    /// See [`Driver::payment_status`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn payment_status(
+        &self,
+        payment_id: PaymentId,
+    ) -> Result<PaymentStatus, EngineError> {
+        self.call(move |driver| driver.payment_status(payment_id)).await?
+    }
+
+    /// See [`Driver::read_after`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Stopped`].
+    pub async fn read_after(
+        &self,
+        cursor: Option<Cursor>,
+        events_max: usize,
+    ) -> Result<Vec<(Cursor, Event)>, EngineError> {
+        self.call(move |driver| driver.read_after(cursor, events_max)).await
+    }
+
+    /// See [`Driver::acknowledge`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn acknowledge(&self, cursor: Cursor) -> Result<(), EngineError> {
+        self.call(move |driver| driver.acknowledge(cursor)).await?
+    }
+
     /// Waits until nothing is queued for the handler and nothing is being handled.
     ///
     /// # Errors
@@ -227,9 +294,11 @@ struct Timer {
 }
 
 impl Timer {
-    /// Sends a command; says whether the engine is still there.
-    fn send(&self, command: Command) -> bool {
-        self.commands.upgrade().is_some_and(|commands| commands.blocking_send(command).is_ok())
+    /// Sends a command, if the engine is still there: else its next start tells the event again.
+    fn send(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            drop(commands.blocking_send(command));
+        }
     }
 
     fn send_later(&self, command: Command) {
@@ -247,14 +316,14 @@ impl Timer {
 /// The driver's thread.
 struct Shell {
     driver: Driver,
-    events: std::sync::mpsc::SyncSender<Event>,
+    handlers: Handlers,
     timer: Timer,
 }
 
 impl Shell {
     /// Runs the driver until every handle is gone.
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut is_handler_free = self.offer(true);
+        self.offer();
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut next = None;
         while let Some(command) = next.take().or_else(|| inbox.blocking_recv()) {
@@ -264,11 +333,11 @@ impl Shell {
                     next = self.requested((request, answer), &mut inbox);
                 }
                 Command::Handled(event) => {
-                    is_handler_free = true;
+                    self.handlers.returned();
                     self.handled(event);
                 }
                 Command::HandledAgain(event) => self.handled(event),
-                Command::HandlerFree => is_handler_free = true,
+                Command::HandlerFree => self.handlers.returned(),
                 Command::Failed(event) => {
                     if let Err(error) = self.driver.event_returned(&event, false) {
                         tracing::error!(%error, "a failed event could not be queued again");
@@ -276,8 +345,8 @@ impl Shell {
                 }
                 Command::WhenIdle(answer) => waiting.push(answer),
             }
-            is_handler_free = self.offer(is_handler_free);
-            if is_handler_free && self.driver.is_idle() {
+            self.offer();
+            if self.handlers.is_idle() && self.driver.is_idle() {
                 for answer in waiting.drain(..) {
                     // Whoever dropped the future does not wait any more.
                     answer.send(()).unwrap_or(());
@@ -326,38 +395,24 @@ impl Shell {
         }
     }
 
-    /// Gives the handler the next event if it is free; says whether it still is.
-    fn offer(&mut self, is_handler_free: bool) -> bool {
-        if !is_handler_free {
-            return false;
-        }
-        match self.driver.next_event() {
-            // The handler's thread ends only after the driver's.
-            Some(event) => self.events.send(event).is_err(),
-            None => true,
-        }
-    }
-}
-
-/// Runs the user's handler, one event at a time.
-///
-/// A failed event waits on a timer, so that only the events of its own payment wait for it.
-fn handle_events(
-    mut handler: Box<dyn EventHandler>,
-    queue: &std::sync::mpsc::Receiver<Event>,
-    timer: &Timer,
-) {
-    while let Ok(event) = queue.recv() {
-        let is_there = match handler.handle(&event) {
-            Ok(()) => timer.send(Command::Handled(event)),
-            Err(error) => {
-                tracing::warn!(%error, "an event will be told again");
-                timer.send_later(Command::Failed(event));
-                timer.send(Command::HandlerFree)
+    /// Gives the handler events, as many as it takes at once.
+    ///
+    /// A failed event waits on a timer, so that only the events of its own payment wait for it.
+    fn offer(&mut self) {
+        while self.handlers.has_room() {
+            let Some(event) = self.driver.next_event() else { return };
+            let timer = self.timer.clone();
+            let back = self.handlers.give(event, move |returned| match returned {
+                Returned::Handled(event) => timer.send(Command::Handled(event)),
+                Returned::Failed(event) => {
+                    timer.send_later(Command::Failed(event));
+                    timer.send(Command::HandlerFree);
+                }
+            });
+            if let Some(event) = back {
+                self.timer.send_later(Command::Failed(event));
+                return;
             }
-        };
-        if !is_there {
-            return;
         }
     }
 }

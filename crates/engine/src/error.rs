@@ -2,9 +2,9 @@
 
 use lastword_chain::TrackError;
 use lastword_monitor::MonitorError;
-use lastword_payments::PaymentError;
+use lastword_payments::{CursorError, PaymentError};
 use lastword_ports::{ChainError, StoreError};
-use lastword_types::{BlockRef, ChannelId, PartIndex, PaymentId, UpdateId};
+use lastword_types::{BlockRef, ChannelId, EventKey, PartIndex, PaymentId, UpdateId};
 use lastword_wire::WireError;
 use thiserror::Error;
 
@@ -83,6 +83,12 @@ pub enum EngineError {
         /// The first update that the log still holds.
         first: UpdateId,
     },
+    /// An event is said to have been handled, or not, that nobody was given; an alarm has no key.
+    #[error("the event {0:?} is not being handled")]
+    NeverTold(Option<EventKey>),
+    /// A reader acknowledges what it cannot have read.
+    #[error("the cursor cannot be acknowledged")]
+    Cursor(#[from] CursorError),
     /// An effect was asked for before its cause was durable.
     #[error("an effect was asked for before its cause was durable")]
     NotDurable,
@@ -118,6 +124,8 @@ impl EngineError {
             Self::RetryNotOwed { payment_id, attempt, owed } => {
                 Self::RetryNotOwed { payment_id: *payment_id, attempt: *attempt, owed: *owed }
             }
+            Self::NeverTold(key) => Self::NeverTold(*key),
+            Self::Cursor(error) => Self::Cursor(*error),
             Self::UpdatesCompacted { channel_id, first } => {
                 Self::UpdatesCompacted { channel_id: *channel_id, first: *first }
             }

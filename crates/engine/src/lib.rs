@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod channels;
+mod deliver;
 mod driver;
 mod engine;
 mod error;

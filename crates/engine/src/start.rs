@@ -2,6 +2,7 @@
 //! path.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::ControlFlow;
 
 use lastword_chain::Tracker;
@@ -57,7 +58,7 @@ impl Driver {
             logs,
             channels,
             payments,
-            outbox: Outbox::new(),
+            outbox: Outbox::with_epoch(epoch()),
             claims: Claims::new(),
             tracker,
             source,
@@ -172,4 +173,10 @@ fn read_book(logs: &Logs) -> Result<(Payments, u32), EngineError> {
 /// Returns the block from which every channel is covered.
 fn oldest(cards: &[Card]) -> Option<lastword_types::BlockRef> {
     cards.iter().map(|card| card.synced_to).min_by_key(|block| block.height)
+}
+
+/// Draws the epoch of an outbox: random, so that no cursor of an earlier start is taken for one of
+/// this start. The standard library seeds its hash maps with it.
+fn epoch() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

@@ -1,7 +1,7 @@
 //! [`PaymentError`] and [`IntentError`]: every way in which the book says no.
 
 use lastword_types::{
-    AmountMsat, ChannelId, EventKey, Generation, HtlcKey, OutcomeKind, PaymentId,
+    AmountMsat, ChannelId, Cursor, EventKey, Generation, HtlcKey, OutcomeKind, PaymentId,
 };
 use thiserror::Error;
 
@@ -193,5 +193,27 @@ pub enum IntentError {
         bytes: usize,
         /// How long it may be.
         max: usize,
+    },
+}
+
+/// A reader acknowledges what it cannot have read; nothing is acknowledged.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum CursorError {
+    /// The cursor is from another start of the node: read from the start.
+    #[error("the cursor {cursor:?} is not of epoch {epoch}")]
+    OtherEpoch {
+        /// The cursor.
+        cursor: Cursor,
+        /// The epoch of the outbox.
+        epoch: u64,
+    },
+    /// Nothing was told at this place yet.
+    #[error("nothing was told at {cursor:?}, only up to position {last}")]
+    NeverTold {
+        /// The cursor.
+        cursor: Cursor,
+        /// The last position that was given to a reader.
+        last: u64,
     },
 }

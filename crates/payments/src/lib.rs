@@ -9,6 +9,6 @@ mod intent;
 mod outbox;
 
 pub use book::{Accepted, Payments};
-pub use error::{IntentError, PaymentError};
+pub use error::{CursorError, IntentError, PaymentError};
 pub use intent::{MAX_ATTEMPTS, MAX_METADATA_BYTES, MAX_PARTS};
 pub use outbox::Outbox;

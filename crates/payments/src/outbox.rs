@@ -2,8 +2,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::ops::Bound;
 
-use lastword_types::{Alarm, Event, EventKind, PaymentId};
+use lastword_types::{Alarm, Cursor, Event, EventKind, PaymentId};
+
+use crate::error::CursorError;
 
 /// A volatile queue of events; the plan fills it again after each start and each change (rule R3).
 ///
@@ -29,6 +32,12 @@ pub struct Outbox {
     /// nothing of it is in flight. A lane knows its turn, so that taking it back is cheap.
     turns: BTreeMap<u64, Turn>,
     turns_given: u64,
+    /// What a reader was given and has not acknowledged, by position.
+    read: BTreeMap<u64, Event>,
+    /// Where that is for each payment, and for alarms: at most one of each.
+    places: BTreeMap<Option<PaymentId>, u64>,
+    positions_given: u64,
+    epoch: u64,
 }
 
 /// The events of one payment.
@@ -58,6 +67,68 @@ impl Outbox {
     /// Returns an empty outbox.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns an empty outbox whose cursors belong to an epoch that no outbox had before.
+    pub fn with_epoch(epoch: u64) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+
+    /// Returns the events behind a cursor, oldest first, for a reader who acknowledges them.
+    ///
+    /// What was read and not acknowledged comes again at its place; then what waits is taken as by
+    /// [`next`](Self::next), and with no cursor, or one of another epoch, all of it comes. The next
+    /// event of a payment comes when the one before is acknowledged.
+    ///
+    /// # Shape
+    ///
+    /// At most `events_max` events.
+    pub fn read_after(
+        &mut self,
+        cursor: Option<Cursor>,
+        events_max: usize,
+    ) -> Vec<(Cursor, Event)> {
+        let known = cursor.filter(|cursor| cursor.epoch == self.epoch);
+        let after = known.map_or(0, |cursor| cursor.position);
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        let again = self.read.range(behind).map(|(position, event)| (*position, event.clone()));
+        let mut events: Vec<(u64, Event)> = again.take(events_max).collect();
+        while events.len() < events_max {
+            let Some(event) = self.next() else { break };
+            self.positions_given += 1;
+            self.read.insert(self.positions_given, event.clone());
+            self.places.insert(event.key().map(|key| key.payment_id), self.positions_given);
+            events.push((self.positions_given, event));
+        }
+        let epoch = self.epoch;
+        let cursor = |position| Cursor { epoch, position };
+        events.into_iter().map(|(position, event)| (cursor(position), event)).collect()
+    }
+
+    /// Returns the events that a reader acknowledges with a cursor: all that it was given up to that
+    /// place and has not acknowledged before. Each then goes to [`handled`](Self::handled).
+    ///
+    /// # Errors
+    ///
+    /// [`CursorError`]: nothing is acknowledged.
+    pub fn acknowledged(&self, cursor: Cursor) -> Result<Vec<Event>, CursorError> {
+        if cursor.epoch != self.epoch {
+            return Err(CursorError::OtherEpoch { cursor, epoch: self.epoch });
+        }
+        if cursor.position > self.positions_given {
+            return Err(CursorError::NeverTold { cursor, last: self.positions_given });
+        }
+        Ok(self.read.range(..=cursor.position).map(|(_, event)| event.clone()).collect())
+    }
+
+    /// Says whether an event was given to somebody who has not returned from it.
+    pub fn is_in_flight(&self, event: &Event) -> bool {
+        match event.key() {
+            None => self.alarm_in_flight.is_some_and(|alarm| *event == Event::Alarm(alarm)),
+            Some(key) => self.lanes.get(&key.payment_id).is_some_and(|lane| {
+                lane.in_flight.as_ref().is_some_and(|in_flight| in_flight.event == *event)
+            }),
+        }
     }
 
     /// Replaces what waits for a payment; an empty list drops it.
@@ -157,16 +228,21 @@ impl Outbox {
     }
 
     fn take_in_flight(&mut self, event: &Event) -> Option<InFlight> {
-        match event.key() {
+        let taken = match event.key() {
             None => {
                 let alarm = self.alarm_in_flight.take_if(|alarm| *event == Event::Alarm(*alarm))?;
-                Some(InFlight { event: Event::Alarm(alarm), is_wanted: true })
+                InFlight { event: Event::Alarm(alarm), is_wanted: true }
             }
             Some(key) => {
                 let lane = self.lanes.get_mut(&key.payment_id)?;
-                lane.in_flight.take_if(|in_flight| in_flight.event.key() == Some(key))
+                lane.in_flight.take_if(|in_flight| in_flight.event.key() == Some(key))?
             }
+        };
+        let whose = event.key().map(|key| key.payment_id);
+        if let Some(position) = self.places.remove(&whose) {
+            self.read.remove(&position);
         }
+        Some(taken)
     }
 
     fn give_turn_after(&mut self, event: &Event) {

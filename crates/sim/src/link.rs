@@ -93,8 +93,13 @@ pub(crate) fn unexpected() -> SimError {
 }
 
 impl EventHandler for Line {
-    fn handle(&mut self, event: &Event) -> Result<(), HandlerError> {
+    fn handle(&self, event: &Event) -> Result<(), HandlerError> {
         self.tell(event).map_err(|error| HandlerError(Some(Box::new(error))))
+    }
+
+    /// One at a time: there is one line.
+    fn at_once_max(&self) -> usize {
+        1
     }
 }
 

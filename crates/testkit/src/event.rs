@@ -24,7 +24,7 @@ use lastword_types::Event;
 /// };
 /// let user = RecordingHandler::new();
 /// user.fail_next(1);
-/// let mut handler = user.clone();
+/// let handler = user.clone();
 /// assert!(handler.handle(&event).is_err());
 /// assert!(handler.handle(&event).is_ok());
 /// assert_eq!((user.told().len(), user.handled()), (2, vec![event]));
@@ -67,11 +67,16 @@ impl RecordingHandler {
 }
 
 impl EventHandler for RecordingHandler {
-    fn handle(&mut self, event: &Event) -> Result<(), HandlerError> {
+    fn handle(&self, event: &Event) -> Result<(), HandlerError> {
         let mut record = self.record();
         let is_handled = record.failures_left == 0;
         record.failures_left = record.failures_left.saturating_sub(1);
         record.told.push((event.clone(), is_handled));
         if is_handled { Ok(()) } else { Err(HandlerError(Some("told to fail".into()))) }
+    }
+
+    /// One at a time, so that what it was told has an order.
+    fn at_once_max(&self) -> usize {
+        1
     }
 }

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod block;
 pub mod channel;
 pub mod claim;
+pub mod cursor;
 pub mod funding;
 pub mod htlc;
 pub mod id;
@@ -25,6 +26,7 @@ pub use block::{
 };
 pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
 pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
+pub use cursor::Cursor;
 pub use funding::{
     Funding, FundingKind, LocalCommitmentOn, MAX_FUNDINGS, NewFunding, RemoteCommitmentOn,
 };

@@ -1,13 +1,14 @@
-//! The engine on tokio: a driver on one thread, the user's handler on another.
+//! The engine on tokio: a driver on one thread, the user's handler on others.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lastword_engine::{Engine, EngineError};
 use lastword_ports::{EventHandler, HandlerError, Stream};
 use lastword_testkit::{RecordingHandler, Survivors};
-use lastword_types::{Event, PaymentState, RemovalReason};
+use lastword_types::{Cursor, Event, PaymentId, PaymentState, RemovalReason};
 use tokio::time::timeout;
 
 use crate::node::{Logs, Node, Stores, ports, ports_on};
@@ -75,7 +76,7 @@ struct Slow {
 }
 
 impl EventHandler for Slow {
-    fn handle(&mut self, event: &Event) -> Result<(), HandlerError> {
+    fn handle(&self, event: &Event) -> Result<(), HandlerError> {
         self.begun.send(event.clone()).map_err(|_| HandlerError(None))?;
         self.go_on.lock().unwrap().recv().map_err(|_| HandlerError(None))
     }
@@ -180,7 +181,7 @@ async fn an_engine_ends_with_its_last_handle_and_says_that_it_stopped() {
         }
     }
     impl EventHandler for Witness {
-        fn handle(&mut self, _event: &Event) -> Result<(), HandlerError> {
+        fn handle(&self, _event: &Event) -> Result<(), HandlerError> {
             Ok(())
         }
     }
@@ -233,4 +234,102 @@ async fn an_engine_on_a_damaged_store_does_not_start_and_says_why() {
     let started = Engine::start(ports_on(&world, Box::new(damaged), None), Box::new(user)).await;
     let error = started.expect_err("a card is damaged");
     assert!(matches!(error, EngineError::Bytes { what: "a card", .. }), "{error}");
+}
+
+/// A handler to which one payment is deadly, and another one a trap.
+struct Treacherous {
+    deadly: PaymentId,
+    trap: PaymentId,
+    deaths: AtomicUsize,
+    user: RecordingHandler,
+}
+
+impl EventHandler for Treacherous {
+    fn handle(&self, event: &Event) -> Result<(), HandlerError> {
+        let payment_id = event.key().map(|key| key.payment_id);
+        if payment_id == Some(self.deadly) && self.deaths.fetch_add(1, Ordering::SeqCst) < 2 {
+            std::panic::resume_unwind(Box::new("a defect of the user"));
+        }
+        if payment_id == Some(self.trap) {
+            loop {
+                std::thread::park();
+            }
+        }
+        self.user.handle(event)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_or_never_returns_delays_only_the_payment_of_its_event() {
+    let (mut world, stores) = world(Logs::One);
+    let payments: Vec<Payment> =
+        (1..4).map(|n| world.payment(n, &[Part(usize::from(n % 2), 50_000, 40)])).collect();
+    let user = RecordingHandler::new();
+    let handler = Treacherous {
+        deadly: payments[0].id(),
+        trap: payments[1].id(),
+        deaths: AtomicUsize::new(0),
+        user: user.clone(),
+    };
+    let engine = Engine::start(ports(&world, &stores), Box::new(handler)).await.unwrap();
+    for payment in &payments {
+        pay(&engine, payment).await;
+    }
+    for payment in [&payments[1], &payments[0], &payments[2]] {
+        settle(&mut world, &engine, payment).await;
+    }
+    let expected =
+        [&payments[0], &payments[2]].map(|payment| [payment.sent(), payment.path_taken(0)]);
+    let is_all_told = || {
+        let heard = user.handled();
+        expected.iter().all(|events| events.iter().all(|event| heard.contains(event)))
+    };
+    let begun = Instant::now();
+    while !is_all_told() {
+        assert!(begun.elapsed() < LONG, "told: {:?}", user.handled());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(user.handled().len(), 4, "each once, and nothing of what is trapped");
+    timeout(LONG, engine.poll_chain()).await.expect("nothing else stops").unwrap();
+    // The next start tells what was trapped, and only that.
+    drop(engine);
+    let again = RecordingHandler::new();
+    let left = stores.image(Survivors::SyncedOnly);
+    let engine = Engine::start(ports(&world, &left), Box::new(again.clone())).await.unwrap();
+    idle(&engine).await;
+    assert_eq!(again.told(), [payments[1].sent(), payments[1].path_taken(0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_acknowledges_what_it_read_and_nothing_else() {
+    let (mut world, stores) = world(Logs::Two);
+    let engine = Engine::start_reading(ports(&world, &stores)).await.unwrap();
+    let payment = world.payment(1, &[Part(0, 50_000, 40)]);
+    pay(&engine, &payment).await;
+    settle(&mut world, &engine, &payment).await;
+    let read = engine.read_after(None, 10).await.unwrap();
+    let [(cursor, event)] = &read[..] else { panic!("one event at a time: {read:?}") };
+    assert_eq!(*event, payment.sent());
+    let ahead = Cursor { position: cursor.position + 1, ..*cursor };
+    let other = Cursor { epoch: cursor.epoch.wrapping_add(1), ..*cursor };
+    for wrong in [ahead, other] {
+        let refused = engine.acknowledge(wrong).await;
+        assert!(matches!(refused, Err(EngineError::Cursor(_))), "{refused:?}");
+    }
+    let never = payment.path_taken(0);
+    let refused = engine.call(move |driver| driver.event_returned(&never, true)).await.unwrap();
+    assert!(matches!(refused, Err(EngineError::NeverTold(Some(_)))), "{refused:?}");
+    engine.acknowledge(*cursor).await.unwrap();
+    engine.acknowledge(*cursor).await.unwrap();
+    // A crash: the same reader comes with its cursor, and reads what it has not acknowledged.
+    drop(engine);
+    let left = stores.image(Survivors::SyncedOnly);
+    let engine = Engine::start_reading(ports(&world, &left)).await.unwrap();
+    let read = engine.read_after(Some(*cursor), 10).await.unwrap();
+    let [(next, event)] = &read[..] else { panic!("what is left: {read:?}") };
+    assert_eq!(*event, payment.path_taken(0));
+    assert_ne!(next.epoch, cursor.epoch, "each start is an epoch of its own");
+    engine.acknowledge(*next).await.unwrap();
+    assert_eq!(engine.read_after(Some(*next), 10).await.unwrap(), []);
+    idle(&engine).await;
 }

@@ -1,7 +1,7 @@
 //! The order in which events leave the outbox.
 
-use lastword_payments::Outbox;
-use lastword_types::{Alarm, Event, EventKind, HtlcKey};
+use lastword_payments::{CursorError, Outbox};
+use lastword_types::{Alarm, Cursor, Event, EventKind, HtlcKey};
 
 use crate::tools::{event, id, intent, path_failed, path_taken};
 
@@ -176,4 +176,69 @@ fn an_alarm_is_told_once_and_again_only_if_its_handler_failed() {
     assert_eq!(drain(&mut outbox), [Event::Alarm(alarm(2)), first.clone()]);
     outbox.push_alarm(alarm(1));
     assert!(outbox.is_idle());
+}
+
+fn events(read: &[(Cursor, Event)]) -> Vec<Event> {
+    read.iter().map(|(_, event)| event.clone()).collect()
+}
+
+/// Acknowledges as a driver does.
+fn acknowledge(outbox: &mut Outbox, cursor: Cursor) {
+    for event in outbox.acknowledged(cursor).unwrap() {
+        outbox.handled(&event);
+    }
+}
+
+#[test]
+fn a_reader_goes_on_behind_its_cursor_and_each_payment_keeps_its_order() {
+    let mut outbox = Outbox::with_epoch(7);
+    for payment in 1..4 {
+        outbox
+            .set(id(payment), vec![event(payment, EventKind::Sent), event(payment, path_taken(0))]);
+    }
+    let first = outbox.read_after(None, 2);
+    assert_eq!(events(&first), [event(1, EventKind::Sent), event(2, EventKind::Sent)]);
+    assert_eq!(first[1].0, Cursor { epoch: 7, position: 2 });
+    let second = outbox.read_after(Some(first[1].0), 9);
+    assert_eq!(events(&second), [event(3, EventKind::Sent)], "the paths wait for their payments");
+    assert_eq!(outbox.read_after(Some(second[0].0), 9), []);
+    // What was read and not acknowledged comes again, at its place.
+    assert_eq!(outbox.read_after(Some(first[0].0), 1), first[1..]);
+    assert_eq!(outbox.read_after(None, 9), [first.clone(), second.clone()].concat());
+    acknowledge(&mut outbox, first[1].0);
+    let third = outbox.read_after(Some(second[0].0), 9);
+    assert_eq!(events(&third), [event(1, path_taken(0)), event(2, path_taken(0))]);
+    assert_eq!(third[1].0.position, 5);
+    acknowledge(&mut outbox, third[1].0);
+    assert_eq!(events(&outbox.read_after(Some(third[1].0), 9)), [event(3, path_taken(0))]);
+    acknowledge(&mut outbox, Cursor { epoch: 7, position: 6 });
+    acknowledge(&mut outbox, first[0].0);
+    assert!(outbox.is_idle(), "an old place once more is no mistake");
+}
+
+#[test]
+fn a_cursor_of_another_epoch_reads_from_the_start_and_acknowledges_nothing() {
+    let mut outbox = Outbox::with_epoch(7);
+    outbox.push_alarm(alarm(1));
+    outbox.set(id(1), vec![event(1, EventKind::Sent)]);
+    let all = outbox.read_after(Some(Cursor { epoch: 6, position: 99 }), 9);
+    assert_eq!(events(&all), [Event::Alarm(alarm(1)), event(1, EventKind::Sent)]);
+    let cursor = Cursor { epoch: 6, position: 1 };
+    assert_eq!(outbox.acknowledged(cursor), Err(CursorError::OtherEpoch { cursor, epoch: 7 }));
+    let cursor = Cursor { epoch: 7, position: 3 };
+    assert_eq!(outbox.acknowledged(cursor), Err(CursorError::NeverTold { cursor, last: 2 }));
+    assert_eq!(events(&outbox.read_after(None, 9)), events(&all), "nothing was acknowledged");
+    acknowledge(&mut outbox, all[1].0);
+    assert!(outbox.is_idle());
+}
+
+#[test]
+fn what_is_set_anew_while_a_reader_holds_it_is_not_read_twice() {
+    let mut outbox = Outbox::with_epoch(7);
+    outbox.set(id(1), vec![event(1, EventKind::Sent)]);
+    let read = outbox.read_after(None, 9);
+    outbox.set(id(1), vec![event(1, EventKind::Sent), event(1, path_taken(0))]);
+    assert_eq!(outbox.read_after(Some(read[0].0), 9), []);
+    acknowledge(&mut outbox, read[0].0);
+    assert_eq!(events(&outbox.read_after(None, 9)), [event(1, path_taken(0))]);
 }
