@@ -16,10 +16,10 @@ use lastword_ports::{ChannelSigner as _, SigningRequest};
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, CommitmentFormat,
     CommitmentNumber, Effect, FeeRatePerKw, ForwardOrigin, Generation, Htlc, HtlcAdded,
-    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata,
-    MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage,
-    RemoteCommitment, RemovalReason, Side, SigningKey, Terms, ToSelfDelay, UnsignedCommitment,
-    UpdateId, UpdateStep,
+    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, LocalCommitment, LocalCommitmentOn,
+    Metadata, MonitorRecord, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentOrigin,
+    PaymentPreimage, RemoteCommitment, RemoteCommitmentOn, RemovalReason, Side, SigningKey, Terms,
+    ToSelfDelay, UnsignedCommitment, UpdateId, UpdateStep,
 };
 
 pub(crate) const CHANNEL: ChannelId = ChannelId([7; 32]);
@@ -77,6 +77,19 @@ pub(crate) struct Channel {
     pub(crate) forwards: BTreeMap<Name, u32>,
     /// Every record that the monitor under test took.
     pub(crate) records: Vec<MonitorRecord>,
+    /// The fundings besides the locked one, in the order of their making.
+    pub(crate) beside: Vec<Beside>,
+}
+
+/// A funding besides the locked one.
+pub(crate) struct Beside {
+    /// The channel on it, as each node sees it.
+    pub(crate) parameters: [ChannelParameters; 2],
+    /// Every commitment on it, of each node, fully signed.
+    pub(crate) commitments: [Vec<Commitment>; 2],
+    /// Its funding transaction.
+    pub(crate) transaction: Transaction,
+    pub(crate) is_retired: bool,
 }
 
 fn keys_of(node: Node) -> ChannelKeys {
@@ -165,12 +178,15 @@ impl Channel {
             commitments: Vec::new(),
         });
         let (offers, forwards) = (BTreeMap::new(), BTreeMap::new());
-        let mut channel = Self { nodes, offers, next_id: [0, 0], forwards, records };
+        let beside = Vec::new();
+        let mut channel = Self { nodes, offers, next_id: [0, 0], forwards, records, beside };
         for ((owner, unsigned), (signature, transaction)) in
             [US, PEER].into_iter().zip(first).zip(signed)
         {
-            let htlcs = Vec::new();
-            channel.keep(owner, Commitment { unsigned, htlcs, transaction }, signature);
+            let commitment = Commitment { unsigned, htlcs: Vec::new(), transaction };
+            let parameters = channel.nodes[owner].parameters.clone();
+            let commitment = channel.witnessed(owner, &parameters, commitment, signature);
+            channel.nodes[owner].commitments.push(commitment);
         }
         channel
     }
@@ -213,10 +229,60 @@ impl Channel {
         self.revoke(1 - offerer);
     }
 
-    /// Has the other node sign the next commitment of `owner`.
+    /// Has the other node sign the next commitment of `owner`, on every funding that has it.
     pub(crate) fn sign(&mut self, owner: Node, added: &[Name], removed: &[(Name, RemovalReason)]) {
-        let newest = self.nodes[owner].commitments.last().unwrap().clone();
-        let mut htlcs = newest.htlcs;
+        let other = 1 - owner;
+        let parameters = [0, 1].map(|node: Node| self.nodes[node].parameters.clone());
+        let newest = self.newest(owner).clone();
+        let (commitment, signed) = self.signed(owner, &parameters, &newest, (added, removed));
+        let unsigned = &commitment.unsigned;
+        let (signature, htlc_signatures) = signed;
+        let remote = RemoteCommitment {
+            added: added.iter().map(|name| self.added(other, *name)).collect(),
+            removed: removed.iter().map(|it| removal(other, it)).collect(),
+            ..remote_commitment(unsigned)
+        };
+        let local = LocalCommitment {
+            added: added.iter().map(|name| self.added(owner, *name)).collect(),
+            removed: removed.iter().map(|it| removal(owner, it)).collect(),
+            htlc_signatures,
+            ..local_commitment(unsigned, signature)
+        };
+        let mut theirs = vec![UpdateStep::RemoteCommitment(remote)];
+        let mut ours = vec![UpdateStep::LocalCommitment(local)];
+        self.nodes[owner].commitments.push(commitment);
+        for place in 0..self.beside.len() {
+            let beside = &self.beside[place];
+            if beside.is_retired {
+                continue;
+            }
+            let funding_txid = beside.transaction.compute_txid();
+            let parameters = beside.parameters.clone();
+            let newest = beside.commitments[owner].last().unwrap().clone();
+            let (commitment, signed) = self.signed(owner, &parameters, &newest, (added, removed));
+            theirs.push(UpdateStep::RemoteCommitmentOn {
+                funding_txid,
+                commitment: remote_on(&commitment.unsigned),
+            });
+            ours.push(UpdateStep::LocalCommitmentOn {
+                funding_txid,
+                commitment: local_on(&commitment.unsigned, signed),
+            });
+            self.beside[place].commitments[owner].push(commitment);
+        }
+        self.update(other, theirs);
+        self.update(owner, ours);
+    }
+
+    /// Makes and signs the commitment of `owner` that follows another on one funding.
+    pub(crate) fn signed(
+        &mut self,
+        owner: Node,
+        parameters: &[ChannelParameters; 2],
+        newest: &Commitment,
+        (added, removed): (&[Name], &[(Name, RemovalReason)]),
+    ) -> (Commitment, (Signature, Vec<Signature>)) {
+        let mut htlcs = newest.htlcs.clone();
         let [mut mine, mut others] =
             [newest.unsigned.to_local_msat.0, newest.unsigned.to_remote_msat.0];
         for (name, reason) in removed {
@@ -237,28 +303,26 @@ impl Channel {
             to_local_msat: AmountMsat(mine),
             to_remote_msat: AmountMsat(others),
         };
+        self.signed_as(owner, parameters, unsigned, htlcs)
+    }
+
+    /// Signs a commitment of `owner` on one funding, both nodes.
+    pub(crate) fn signed_as(
+        &mut self,
+        owner: Node,
+        parameters: &[ChannelParameters; 2],
+        unsigned: UnsignedCommitment,
+        htlcs: Vec<Name>,
+    ) -> (Commitment, (Signature, Vec<Signature>)) {
         let other = 1 - owner;
         let seen: Vec<_> = htlcs.iter().map(|name| self.htlc(other, *name)).collect();
         let seen: Vec<_> = seen.iter().collect();
-        let Member { signer, parameters, .. } = &mut self.nodes[other];
-        let built = build(parameters, Side::Remote, &unsigned, &seen);
-        let (signature, htlc_signatures) = sign_commitment(signer, parameters, &built).unwrap();
-
-        let remote = RemoteCommitment {
-            added: added.iter().map(|name| self.added(other, *name)).collect(),
-            removed: removed.iter().map(|it| removal(other, it)).collect(),
-            ..remote_commitment(&unsigned)
-        };
-        let local = LocalCommitment {
-            added: added.iter().map(|name| self.added(owner, *name)).collect(),
-            removed: removed.iter().map(|it| removal(owner, it)).collect(),
-            htlc_signatures,
-            ..local_commitment(&unsigned, signature)
-        };
-        self.update(other, vec![UpdateStep::RemoteCommitment(remote)]);
-        self.update(owner, vec![UpdateStep::LocalCommitment(local)]);
-        let transaction = built.transaction;
-        self.keep(owner, Commitment { unsigned, htlcs, transaction }, signature);
+        let built = build(&parameters[other], Side::Remote, &unsigned, &seen);
+        let signer = &mut self.nodes[other].signer;
+        let signed = sign_commitment(signer, &parameters[other], &built).unwrap();
+        let commitment = Commitment { unsigned, htlcs, transaction: built.transaction };
+        let commitment = self.witnessed(owner, &parameters[owner], commitment, signed.0);
+        (commitment, signed)
     }
 
     /// Has `owner` revoke its previous commitment.
@@ -355,24 +419,39 @@ impl Channel {
     }
 
     /// Signs a commitment of `owner`, to whose transaction the other side gave its signature.
-    fn keep(&mut self, owner: Node, mut commitment: Commitment, signature: Signature) {
-        let Member { signer, parameters, commitments, .. } = &mut self.nodes[owner];
+    fn witnessed(
+        &mut self,
+        owner: Node,
+        parameters: &ChannelParameters,
+        mut commitment: Commitment,
+        signature: Signature,
+    ) -> Commitment {
         let [ours, theirs] = [parameters.local.funding_pubkey, parameters.remote.funding_pubkey];
         let script = funding_script(&ours, &theirs);
-        let own = signer
-            .sign(&SigningRequest {
-                channel_id: CHANNEL,
-                key: SigningKey::Funding,
-                transaction: &commitment.transaction,
-                input: 0,
-                amount: parameters.funding_amount,
-                script: &script,
-                sighash: EcdsaSighashType::All,
-            })
-            .unwrap();
+        let own = self.sign_funding(owner, parameters, &commitment.transaction);
         commitment.transaction.input[0].witness =
             funding_witness(&script, &own, &ours, &signature, &theirs);
-        commitments.push(commitment);
+        commitment
+    }
+
+    /// A node's signature on the first input of a transaction that spends a funding output.
+    pub(crate) fn sign_funding(
+        &mut self,
+        node: Node,
+        parameters: &ChannelParameters,
+        transaction: &Transaction,
+    ) -> Signature {
+        let [ours, theirs] = [parameters.local.funding_pubkey, parameters.remote.funding_pubkey];
+        let request = SigningRequest {
+            channel_id: CHANNEL,
+            key: SigningKey::Funding,
+            transaction,
+            input: 0,
+            amount: parameters.funding_amount,
+            script: &funding_script(&ours, &theirs),
+            sighash: EcdsaSighashType::All,
+        };
+        self.nodes[node].signer.sign(&request).unwrap()
     }
 }
 
@@ -420,6 +499,27 @@ fn remote_commitment(unsigned: &UnsignedCommitment) -> RemoteCommitment {
         to_remote_msat: unsigned.to_remote_msat,
         added: Vec::new(),
         removed: Vec::new(),
+    }
+}
+
+pub(crate) fn remote_on(unsigned: &UnsignedCommitment) -> RemoteCommitmentOn {
+    RemoteCommitmentOn {
+        number: unsigned.number,
+        to_local_msat: unsigned.to_local_msat,
+        to_remote_msat: unsigned.to_remote_msat,
+    }
+}
+
+pub(crate) fn local_on(
+    unsigned: &UnsignedCommitment,
+    (signature, htlc_signatures): (Signature, Vec<Signature>),
+) -> LocalCommitmentOn {
+    LocalCommitmentOn {
+        number: unsigned.number,
+        to_local_msat: unsigned.to_local_msat,
+        to_remote_msat: unsigned.to_remote_msat,
+        signature,
+        htlc_signatures,
     }
 }
 

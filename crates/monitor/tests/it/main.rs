@@ -18,6 +18,7 @@ mod prop;
 mod refusals;
 mod reorg;
 mod spend;
+mod splice;
 mod theft;
 mod twins;
 mod world;
