@@ -7,7 +7,7 @@ use core::fmt;
 use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey, SignOnly};
-use bitcoin::{Amount, EcdsaSighashType, Script, Txid};
+use bitcoin::{Amount, EcdsaSighashType, Script};
 use lastword_ports::{ChannelSigner, SignerError, SigningRequest};
 use lastword_types::{
     ChannelId, ChannelParameters, ChannelSide, CommitmentNumber, PerCommitmentSecret, Side,
@@ -77,14 +77,16 @@ impl ChannelKeys {
         }
     }
 
-    /// Returns the funding key of a splice, named by the funding transaction that it spends: two
-    /// fundings after each other have no key in common.
+    /// Returns the funding key of the channel's splice of this number, from 1 on: two fundings after
+    /// each other have no key in common.
     ///
     /// All tries of one splice have the same key.
     ///
     /// Source: BOLT 2, `splice_init`: `funding_pubkey`.
-    pub fn spliced_funding(&self, spent: Txid) -> SecretKey {
-        secret_of(&self.funding.secret_bytes(), &spent.to_byte_array(), b"spliced funding")
+    pub fn spliced_funding(&self, splice: u32) -> SecretKey {
+        let mut name = [0; 32];
+        name[..4].copy_from_slice(&splice.to_be_bytes());
+        secret_of(&self.funding.secret_bytes(), &name, b"spliced funding")
     }
 
     /// Returns the secret that revokes a commitment of ours.

@@ -1,9 +1,8 @@
 //! Every spend of every output, judged by Bitcoin Core's own interpreter.
 
 use bitcoin::consensus::serialize;
-use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
-use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Txid, Witness};
+use bitcoin::{Amount, EcdsaSighashType, OutPoint, ScriptBuf, Transaction, Witness};
 use lastword_bolt3::{
     ChannelKeys, CommitmentTx, HtlcSpend, HtlcTx, InMemorySigner, OutputKind, anchor_witness,
     delayed_witness, derive_revocation_private_key, funding_script, funding_witness,
@@ -48,16 +47,16 @@ fn the_funding_output_takes_both_signatures() {
 fn a_spliced_funding_is_signed_with_the_key_that_its_script_names() {
     let secp = Secp256k1::signing_only();
     let keys = [1, 2].map(|n| ChannelKeys::derive(&[n; 32], &[9; 32]));
-    let spent = Txid::from_byte_array([7; 32]);
     for (mut channel, commitment) in scenes() {
         let mut signers = keys.clone().map(|keys| {
             let mut signer = InMemorySigner::new();
             signer.insert(channel.parameters.channel_id, keys);
             signer
         });
-        let spliced = keys.clone().map(|keys| keys.spliced_funding(spent));
+        let spliced = keys.clone().map(|keys| keys.spliced_funding(1));
         let [local, remote] = spliced.map(|key| key.public_key(&secp));
         assert_ne!(local, keys[0].funding.public_key(&secp));
+        assert_ne!(local, keys[0].spliced_funding(2).public_key(&secp));
         channel.parameters.local.funding_pubkey = local;
         channel.parameters.remote.funding_pubkey = remote;
         let script = funding_script(&local, &remote);

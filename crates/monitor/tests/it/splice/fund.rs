@@ -22,15 +22,19 @@ impl Channel {
     /// The same without a word to the monitors.
     pub(crate) fn draft_funding(&mut self, kind: FundingKind, change_sat: [i64; 2]) -> Draft {
         let before = [US, PEER].map(|node: Node| self.nodes[node].parameters.clone());
-        let spent = before[US].funding_outpoint;
         let keys = [US, PEER].map(|node: Node| {
-            let Some(keys) = matches!(kind, FundingKind::Splice).then(|| &self.nodes[node].keys)
-            else {
-                return before[node].local.funding_pubkey;
-            };
-            let key = keys.spliced_funding(spent.txid);
+            let current = before[node].local.funding_pubkey;
+            if kind == FundingKind::Replacement {
+                return current;
+            }
+            let keys = &self.nodes[node].keys;
+            let secp = Secp256k1::signing_only();
+            let spliced = (1..9).map(|splice| keys.spliced_funding(splice));
+            let spliced: Vec<_> = spliced.map(|key| (key, key.public_key(&secp))).collect();
+            let used = spliced.iter().position(|(_, public)| *public == current);
+            let (key, public) = spliced[used.map_or(0, |used| used + 1)];
             self.nodes[node].signer.insert_funding(CHANNEL, key).unwrap();
-            key.public_key(&Secp256k1::signing_only())
+            public
         });
         let amount = before[US].funding_amount.to_sat();
         let amount = Amount::from_sat(amount.checked_add_signed(change_sat.iter().sum()).unwrap());

@@ -77,6 +77,8 @@ fn a_confirmed_splice_is_no_closing_and_the_channel_goes_on_p10() {
 
         let final_at = SPLICED + 5;
         assert_eq!(channel.monitor().card().next_deadline.map(|it| it.0), Some(final_at));
+        channel.connect(final_at - 1, &[]);
+        assert_eq!(channel.monitor().card().watched, both);
         channel.connect(final_at, &[]);
         assert_eq!(channel.monitor().card().watched, [channel.locked()]);
         let MonitorState { fundings, funding_confirmed, .. } = channel.monitor().state();
@@ -275,6 +277,46 @@ fn on_a_retired_funding_no_revoked_commitment_of_ours_is_broadcast() {
     channel.connect(SPLICED, &[&transaction]);
     assert!(channel.monitor().claim_requests().is_empty(), "the peer could take all of it");
     channel.look(FIRST + 250_000);
+}
+
+#[test]
+fn our_old_commitment_on_a_retired_funding_is_known_as_ours() {
+    for format in FORMATS {
+        let mut channel = begun(format);
+        let splice = channel.fund(SPLICE, MORE);
+        let left = channel.add(US, offer(3, 40_000));
+        channel.lock(splice);
+        channel.remove(left, FAILED);
+        channel.add(US, offer(4, 30_000));
+        // It was broadcast when it was our newest, and confirms when it is no more.
+        let old = channel.beside[splice].commitments[US].last().unwrap().clone();
+        assert!(old.htlcs.contains(&left));
+        channel.connect(SPLICED, &[&old.transaction]);
+        let number = old.unsigned.number;
+        assert_eq!(channel.close(), Some(Close::LocalUnilateral { number }));
+        channel.look(FIRST);
+    }
+}
+
+#[test]
+fn our_commitment_that_closed_the_channel_on_a_splice_is_kept() {
+    for format in FORMATS {
+        let mut channel = begun(format);
+        let splice = channel.fund(SPLICE, MORE);
+        let transaction = channel.beside[splice].transaction.clone();
+        let closing = channel.newest_on(splice, US);
+        channel.connect(SPLICED, &[&transaction, &closing]);
+        let (close, requests) = (channel.close(), channel.monitor().claim_requests());
+        assert!(matches!(close, Some(Close::LocalUnilateral { .. })));
+        // What was on its way when the channel closed.
+        for _ in 0..2 {
+            channel.sign(US, &[], &[]);
+            channel.revoke(US);
+        }
+        assert_eq!(channel.close(), close);
+        assert_eq!(channel.monitor().claim_requests(), requests);
+        channel.look(FIRST + 250_000);
+    }
 }
 
 #[test]
