@@ -139,6 +139,39 @@ impl Whole<'_> {
     }
 }
 
+/// Returns a commitment as it is after a splice that is not locked.
+///
+/// # Shape
+///
+/// `spliced` is the channel after it; what is taken out is the peer's, who owns the commitment if
+/// `is_peers`.
+///
+/// # Errors
+///
+/// [`SimError`] if the peer does not have what is taken out.
+pub fn on_splice(
+    locked: &ChannelParameters,
+    spliced: &ChannelParameters,
+    commitment: &UnsignedCommitment,
+    is_peers: bool,
+) -> Result<UnsignedCommitment, SimError> {
+    let taken = locked.funding_amount.checked_sub(spliced.funding_amount);
+    let taken = taken.and_then(AmountMsat::from_sat).ok_or(SimError::new("no such splice"))?;
+    let mut balances = Balances::of(commitment);
+    balances.lock(is_peers, taken)?;
+    let Balances { to_local_msat, to_remote_msat } = balances;
+    Ok(UnsignedCommitment { to_local_msat, to_remote_msat, ..commitment.clone() })
+}
+
+/// Returns what a try of a splice takes out of a channel: the peer's part, and the fee.
+///
+/// # Units
+///
+/// Each try pays a thousand satoshi more than the one before.
+pub fn splice_out(attempt: u16) -> (Amount, Amount) {
+    (Amount::from_sat(50_000), Amount::from_sat(1_000 * (u64::from(attempt) + 1)))
+}
+
 /// Builds the unsigned closing transaction from what both sides own at the end.
 ///
 /// # Shape

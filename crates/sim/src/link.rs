@@ -68,7 +68,8 @@ impl Line {
                 | PeerReply::Status { .. }
                 | PeerReply::Revoked(_)
                 | PeerReply::Withheld
-                | PeerReply::Proposed(_)) => Ok(reply),
+                | PeerReply::Proposed(_)
+                | PeerReply::Spliced(_)) => Ok(reply),
             },
             Reply::Noted | Reply::Coins(_) | Reply::Failed(_) => Err(unexpected()),
         }

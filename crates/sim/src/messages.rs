@@ -5,7 +5,7 @@
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{Amount, OutPoint, ScriptBuf};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, Txid};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelParameters, ChannelSide, CommitmentFormat, Event, Generation,
     HtlcFailure, HtlcId, HtlcRemoved, PaymentHash, PaymentId, PaymentPreimage, PerCommitmentSecret,
@@ -93,6 +93,26 @@ pub enum PeerRequest {
         /// Our signature.
         signature: Signature,
     },
+    /// Take something out of the channel (BOLT 2, `splice_init` up to the first
+    /// `commitment_signed`).
+    Splice {
+        /// Which.
+        channel: u16,
+        /// Which try of this splice; each pays more than the one before.
+        attempt: u16,
+        /// Our key in the new funding output.
+        funding_pubkey: PublicKey,
+    },
+    /// Our signatures for a splice; it may be broadcast (BOLT 2, `commitment_signed` and
+    /// `tx_signatures`).
+    SpliceSigned(Box<SpliceSigned>),
+    /// The splice is locked (BOLT 2, `splice_locked`).
+    SpliceLocked {
+        /// Which channel.
+        channel: u16,
+        /// Which splice.
+        funding_txid: Txid,
+    },
 }
 
 /// The peer's answer.
@@ -126,6 +146,34 @@ pub enum PeerReply {
     Proposed(Option<Box<Proposal>>),
     /// The request makes no sense: one of the two has a bug.
     Refused(String),
+    /// To [`PeerRequest::Splice`].
+    Spliced(Box<Spliced>),
+}
+
+/// A splice as the peer wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spliced {
+    /// The channel after it, seen from the node.
+    pub parameters: ChannelParameters,
+    /// Its transaction, unsigned.
+    pub transaction: Transaction,
+    /// The peer's signatures on the node's newest commitment, as it is after the splice.
+    pub signed: Signed,
+}
+
+/// The node's signatures for a splice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpliceSigned {
+    /// Which channel.
+    pub channel: u16,
+    /// Which splice.
+    pub funding_txid: Txid,
+    /// On the peer's newest commitment, as it is after the splice.
+    pub signature: Signature,
+    /// On the HTLC transactions of that commitment.
+    pub htlc_signatures: Vec<Signature>,
+    /// On the splice itself.
+    pub funding_signature: Signature,
 }
 
 /// How a channel is to be opened.
@@ -189,6 +237,21 @@ pub struct Commit {
     pub htlc_signatures: Vec<Signature>,
     /// The node's point for its own next commitment.
     pub next_point: PublicKey,
+    /// The same commitment after each splice that is not locked, in their order.
+    pub batch: Vec<OnSplice>,
+}
+
+/// A commitment as it is after a splice that is not locked.
+///
+/// # Shape
+///
+/// What a splice takes out is the peer's, so its balances follow from those on the locked funding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnSplice {
+    /// The signature on it.
+    pub signature: Signature,
+    /// The signatures on its HTLC transactions.
+    pub htlc_signatures: Vec<Signature>,
 }
 
 /// The peer revoked its old commitment.
@@ -209,6 +272,8 @@ pub struct Signed {
     pub signature: Signature,
     /// The signatures on the HTLC transactions, in output order.
     pub htlc_signatures: Vec<Signature>,
+    /// The same commitment after each splice that is not locked, in their order.
+    pub batch: Vec<OnSplice>,
 }
 
 /// What the peer wants changed, and the node's commitment after it.
@@ -266,6 +331,18 @@ pub enum Command {
     },
     /// Close a channel together with the peer.
     Close {
+        /// Which.
+        channel: u16,
+    },
+    /// Let the peer take something out of a channel.
+    Splice {
+        /// Which.
+        channel: u16,
+        /// Which try of this splice.
+        attempt: u16,
+    },
+    /// Lock the splice of a channel that is confirmed.
+    LockSplice {
         /// Which.
         channel: u16,
     },

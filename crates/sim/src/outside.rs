@@ -152,6 +152,8 @@ impl Outside {
             | Command::Remove { .. }
             | Command::FailChannel { .. }
             | Command::Close { .. }
+            | Command::Splice { .. }
+            | Command::LockSplice { .. }
             | Command::Look => false,
         }
     }
@@ -211,7 +213,17 @@ impl Outside {
                     .ok_or(SimError::new("the peer has no closing transaction"))?;
                 self.world.broadcast(closing).trying("broadcast a closing transaction")?;
             }
+            PeerRequest::SpliceSigned(signed) => {
+                // A later try waits for who mines it: what pays less is in the way.
+                if let Ok(splice) = self.peer.splice_transaction(signed.channel, 0)
+                    && splice.compute_txid() == signed.funding_txid
+                {
+                    self.world.broadcast(splice).trying("broadcast a splice")?;
+                }
+            }
             PeerRequest::Open { .. }
+            | PeerRequest::Splice { .. }
+            | PeerRequest::SpliceLocked { .. }
             | PeerRequest::Status { .. }
             | PeerRequest::Commit(_)
             | PeerRequest::Propose { .. }

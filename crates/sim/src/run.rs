@@ -166,6 +166,10 @@ impl<'a, W: Workforce> Run<'a, W> {
             Step::Reorg(depth) => self.reorg(depth),
             Step::ReorgClose(channel) => self.reorg_close(channel),
             Step::ReorgClaim(channel) => self.reorg_claim(channel),
+            Step::Splice(channel, attempt) => self.done(&Command::Splice { channel, attempt }),
+            Step::MineSplice(channel, attempt) => self.mine_splice(channel, attempt),
+            Step::LockSplice(channel) => self.done(&Command::LockSplice { channel }),
+            Step::Unsplice { channel, newer } => self.unsplice(channel, newer),
             Step::Finish => self.finish(),
         }
     }
@@ -323,11 +327,33 @@ impl<'a, W: Workforce> Run<'a, W> {
     fn reorg_close(&mut self, channel: u16) -> Result<(), SimError> {
         {
             let mut outside = self.outside.lock();
-            let funding = outside.peer.parameters(channel)?.funding_outpoint;
             let depth = depth_of(&outside, |outside| {
-                outside.index.spend(funding).map(|spend| spend.height)
+                let close = outside.peer.closed(channel, &outside.index)?;
+                Some(close.height)
             })?;
             let commitment = outside.peer.commitment(channel, Which::Current)?;
+            replace(&mut outside, depth, &[commitment])?;
+        }
+        self.reorgs += 1;
+        self.done(&Command::Poll)
+    }
+
+    fn mine_splice(&mut self, channel: u16, attempt: u16) -> Result<(), SimError> {
+        {
+            let mut outside = self.outside.lock();
+            let splice = outside.peer.splice_transaction(channel, attempt)?.clone();
+            outside.mine_with(&[splice])?;
+        }
+        self.done(&Command::Poll)
+    }
+
+    fn unsplice(&mut self, channel: u16, newer: u16) -> Result<(), SimError> {
+        {
+            let mut outside = self.outside.lock();
+            let depth = depth_of(&outside, |outside| {
+                outside.peer.first_spend(channel, &outside.index).map(|spend| spend.height)
+            })?;
+            let commitment = outside.peer.commitment(channel, Which::Revoked { newer })?;
             replace(&mut outside, depth, &[commitment])?;
         }
         self.reorgs += 1;

@@ -126,6 +126,20 @@ pub enum Step {
     /// The block with a claim of the peer in this channel leaves, and another transaction that
     /// claims the same output confirms instead.
     ReorgClaim(u16),
+    /// The peer takes something out of a channel; so many tries were made before.
+    Splice(u16, u16),
+    /// A block comes with this try of a channel's splice and nothing else.
+    MineSplice(u16, u16),
+    /// The splice of a channel that is confirmed is locked.
+    LockSplice(u16),
+    /// The block with the splice of a channel leaves, and a commitment that the peer had revoked
+    /// before it confirms instead.
+    Unsplice {
+        /// The channel.
+        channel: u16,
+        /// How many of the peer's commitments came after it.
+        newer: u16,
+    },
     /// Blocks are mined until everything is resolved.
     Finish,
 }
@@ -151,6 +165,13 @@ impl fmt::Display for Step {
             Self::Reorg(depth) => write!(f, "{depth} blocks are reorganised away"),
             Self::ReorgClose(channel) => write!(f, "a reorg changes who closed channel {channel}"),
             Self::ReorgClaim(channel) => write!(f, "a reorg changes a claim in channel {channel}"),
+            Self::Splice(channel, 0) => write!(f, "splices channel {channel}"),
+            Self::Splice(channel, _) => write!(f, "splices channel {channel} with a higher fee"),
+            Self::MineSplice(channel, _) => write!(f, "the splice of channel {channel} is mined"),
+            Self::LockSplice(channel) => write!(f, "locks the splice of channel {channel}"),
+            Self::Unsplice { channel, .. } => {
+                write!(f, "a reorg takes the splice of channel {channel}, and the peer its chance")
+            }
             Self::Finish => f.write_str("blocks come until everything is resolved"),
         }
     }
@@ -274,10 +295,59 @@ impl Scenario {
         Self { seed, channels: specs, payments, offers, steps }
     }
 
+    /// Makes a scenario of one channel that is spliced, small enough to be run with a crash at each
+    /// of its boundaries. HTLCs of both directions stand before the splice, come while two tries of
+    /// it are not locked, and end after it: by message, and on the new funding.
+    pub fn splice(seed: Seed, format: CommitmentFormat) -> Self {
+        let mut dice = Dice::new(seed, "splice scenario");
+        let mut specs = channels(&mut dice);
+        specs.truncate(1);
+        specs[0].format = format;
+        let mut builder = Builder { dice, payments: Vec::new(), offers: Vec::new() };
+        let channel = 0;
+        let mut steps = vec![Step::Open(channel), Step::Mine(1)];
+        let offer = builder.offer(channel, &mut steps);
+        builder.pay(&[(channel, Ending::Claimed)], &mut steps);
+        steps.push(Step::Splice(channel, 0));
+        builder.pay(&[(channel, Ending::Fulfilled)], &mut steps);
+        steps.extend([Step::Settle(channel), Step::Splice(channel, 1)]);
+        builder.pay(&[(channel, Ending::Lost)], &mut steps);
+        builder.offer(channel, &mut steps);
+        steps.extend([Step::MineSplice(channel, 1), Step::Reorg(1), Step::LockSplice(channel)]);
+        builder.pay(&[(channel, Ending::Failed)], &mut steps);
+        builder.pay(&[(channel, Ending::Lost)], &mut steps);
+        steps.extend([
+            Step::Settle(channel),
+            Step::Learn(offer),
+            Step::PeerClose(channel, Which::Current),
+            Step::Mine(1),
+            Step::Finish,
+        ]);
+        let Builder { payments, offers, .. } = builder;
+        Self { seed, channels: specs, payments, offers, steps }
+    }
+
+    /// Makes a scenario of one channel whose splice a reorg takes away, so that the peer can break its
+    /// word on the funding before it.
+    pub fn unsplice(seed: Seed, format: CommitmentFormat) -> Self {
+        let mut dice = Dice::new(seed, "unsplice scenario");
+        let mut specs = channels(&mut dice);
+        specs.truncate(1);
+        specs[0].format = format;
+        let mut builder = Builder { dice, payments: Vec::new(), offers: Vec::new() };
+        let mut steps = vec![Step::Open(0), Step::Mine(1)];
+        builder.unspliced(0, &mut steps);
+        steps.extend([Step::Unsplice { channel: 0, newer: 4 }, Step::Finish]);
+        let Builder { payments, offers, .. } = builder;
+        Self { seed, channels: specs, payments, offers, steps }
+    }
+
     /// Says whether the peer breaks its word in a channel.
     pub fn is_breached(&self, channel: u16) -> bool {
-        let is_this =
-            |step: &Step| matches!(step, Step::Breach { channel: of, .. } if *of == channel);
+        let is_this = |step: &Step| {
+            matches!(step, Step::Breach { channel: of, .. } | Step::Unsplice { channel: of, .. }
+                if *of == channel)
+        };
         self.steps.iter().any(is_this)
     }
 
@@ -411,6 +481,26 @@ impl Builder {
         let alone = self.dice.below(2) == 0;
         self.pay(&withheld[..if alone { 1 } else { 2 }], steps);
         steps.push(Step::Mine(1));
+    }
+
+    /// A channel with HTLCs that is spliced; the peer has revoked what it had before, and four
+    /// commitments came after that.
+    fn unspliced(&mut self, channel: u16, steps: &mut Vec<Step>) {
+        use Ending::{Claimed, Fulfilled, Lost};
+        self.offer(channel, steps);
+        self.pay(&[(channel, Claimed)], steps);
+        self.pay(&[(channel, Lost)], steps);
+        for when in 0..2 {
+            self.pay(&[(channel, Fulfilled)], steps);
+            steps.push(Step::Settle(channel));
+            if when == 0 {
+                steps.extend([
+                    Step::Splice(channel, 0),
+                    Step::MineSplice(channel, 0),
+                    Step::LockSplice(channel),
+                ]);
+            }
+        }
     }
 
     /// Payments that are too small to have an output.

@@ -10,6 +10,7 @@ use lastword_types::{
     PaymentHash, PaymentPreimage, RemoteCommitment, RemovalReason, Side, SigningKey, UpdateStep,
 };
 
+use super::splice::{local_batch, remote_steps};
 use super::view::{Difference, PeerStatus, difference, facts, is_closing, names, next};
 use super::{Node, Shell, received};
 use crate::channel::{Balances, COMMITMENT_FEERATE, Whole, closing};
@@ -48,7 +49,7 @@ impl<S: Shell> Node<S> {
             let change = difference(&state, &remote, &local)?;
             let balances = Balances::of(&state.local.commitment).swapped();
             let commitment = self.remote_commitment(channel, &state, balances, change)?;
-            self.update(&state, vec![UpdateStep::RemoteCommitment(commitment)])?;
+            self.update(&state, remote_steps(&state, commitment)?)?;
         }
         Err(SimError::new("the dance does not come to an end"))
     }
@@ -103,7 +104,7 @@ impl<S: Shell> Node<S> {
         let commitment = self.remote_commitment(channel, &state, balances, change)?;
         let mut steps: Vec<UpdateStep> =
             preimage.map(|preimage| UpdateStep::Preimage { preimage }).into_iter().collect();
-        steps.push(UpdateStep::RemoteCommitment(commitment));
+        steps.extend(remote_steps(&state, commitment)?);
         self.update(&state, steps)?;
         self.advance(channel)?;
         Ok(Answer::Done)
@@ -158,6 +159,7 @@ impl<S: Shell> Node<S> {
             | PeerReply::Revoked(_)
             | PeerReply::Withheld
             | PeerReply::Proposed(_)
+            | PeerReply::Spliced(_)
             | PeerReply::Refused(_) => Err(unexpected()),
         }
     }
@@ -209,6 +211,7 @@ impl<S: Shell> Node<S> {
             signature,
             htlc_signatures,
             next_point: self.point(state, next(state.local.commitment.number)?)?,
+            batch: self.sign_batch(state, &held)?,
         };
         match self.line.peer(PeerRequest::Commit(Box::new(commit)))? {
             PeerReply::Withheld => Ok(false),
@@ -217,6 +220,7 @@ impl<S: Shell> Node<S> {
             | PeerReply::Opened { .. }
             | PeerReply::Status { .. }
             | PeerReply::Proposed(_)
+            | PeerReply::Spliced(_)
             | PeerReply::Refused(_) => Err(unexpected()),
         }
     }
@@ -235,8 +239,7 @@ impl<S: Shell> Node<S> {
             let have = names(state, Side::Local, state.local.commitment.number);
             let Difference { added, removed } = difference(state, &have, &target)?;
             let whole: Vec<&Htlc> = facts(state, Side::Remote, state.remote.number);
-            let local = self.local_commitment(state, signed, &whole, (added, removed))?;
-            steps.push(UpdateStep::LocalCommitment(local));
+            steps.extend(self.local_steps(state, signed, &whole, (added, removed))?);
         }
         self.update(state, steps)
     }
@@ -257,20 +260,19 @@ impl<S: Shell> Node<S> {
             }
         }
         let added = new.iter().cloned().map(HtlcAdded::New).collect();
-        let local = self.local_commitment(state, signed, &whole, (added, removed))?;
-        steps.push(UpdateStep::LocalCommitment(local));
+        steps.extend(self.local_steps(state, signed, &whole, (added, removed))?);
         self.update(state, steps)
     }
 
-    /// Checks the peer's signatures on our next commitment and makes the record of it.
-    fn local_commitment(
+    /// Checks the peer's signatures on our next commitment and makes the steps of it.
+    fn local_steps(
         &mut self,
         state: &MonitorState,
         signed: Signed,
         whole: &[&Htlc],
         (added, removed): (Vec<HtlcAdded>, Vec<HtlcRemoved>),
-    ) -> Result<LocalCommitment, SimError> {
-        let Signed { commitment, signature, htlc_signatures } = signed;
+    ) -> Result<Vec<UpdateStep>, SimError> {
+        let Signed { commitment, signature, htlc_signatures, batch } = signed;
         let number = next(state.local.commitment.number)?;
         if commitment.number != number
             || commitment.per_commitment_point != self.point(state, number)?
@@ -284,7 +286,8 @@ impl<S: Shell> Node<S> {
             htlcs: whole,
         };
         checked.verify(&signature, &htlc_signatures)?;
-        Ok(LocalCommitment {
+        let on = local_batch(state, &commitment, whole, batch)?;
+        let local = LocalCommitment {
             number,
             per_commitment_point: commitment.per_commitment_point,
             feerate_per_kw: commitment.feerate_per_kw,
@@ -294,7 +297,8 @@ impl<S: Shell> Node<S> {
             removed,
             signature,
             htlc_signatures,
-        })
+        };
+        Ok(core::iter::once(UpdateStep::LocalCommitment(local)).chain(on).collect())
     }
 
     /// Reveals the secret of our commitment before the current one, which is durable by now.
@@ -306,7 +310,7 @@ impl<S: Shell> Node<S> {
         Ok(())
     }
 
-    fn point(
+    pub(super) fn point(
         &mut self,
         state: &MonitorState,
         number: CommitmentNumber,

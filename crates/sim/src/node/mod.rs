@@ -7,6 +7,7 @@ mod dance;
 mod open;
 mod pay;
 mod shell;
+mod splice;
 mod view;
 
 use lastword_bolt3::{ChannelKeys, InMemorySigner};
@@ -25,6 +26,9 @@ use crate::seed::Seed;
 /// At most so many channels does a run have; the signer gets the keys of all of them at the start.
 pub const MAX_CHANNELS: u16 = 16;
 
+/// At most so many splices does a channel have.
+pub(crate) const MAX_SPLICES: u32 = 2;
+
 /// Our side of every channel.
 #[derive(Debug)]
 pub struct Node<S> {
@@ -38,7 +42,13 @@ pub struct Node<S> {
 pub fn node_signer(seed: Seed) -> InMemorySigner {
     let mut signer = InMemorySigner::new();
     for channel in 0..MAX_CHANNELS {
-        signer.insert(seed.channel_id(channel), node_keys(seed, channel));
+        let (channel_id, keys) = (seed.channel_id(channel), node_keys(seed, channel));
+        let spliced = (1..=MAX_SPLICES).map(|splice| keys.spliced_funding(splice));
+        let spliced: Vec<_> = spliced.collect();
+        signer.insert(channel_id, keys);
+        for key in spliced {
+            signer.insert_funding(channel_id, key).expect("the channel has its keys");
+        }
     }
     signer
 }
@@ -80,6 +90,8 @@ impl<S: Shell> Node<S> {
             }
             Command::FailChannel { channel } => self.fail_channel(*channel)?,
             Command::Close { channel } => self.close(*channel)?,
+            Command::Splice { channel, attempt } => self.splice(*channel, *attempt)?,
+            Command::LockSplice { channel } => self.lock_splice(*channel)?,
             Command::Look => self.look()?,
         };
         self.shell.deliver()?;

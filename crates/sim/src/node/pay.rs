@@ -6,9 +6,10 @@ use std::collections::btree_map::Entry;
 use lastword_engine::EngineError;
 use lastword_types::{
     HtlcAdded, HtlcId, HtlcOrigin, Intent, IntentPart, Metadata, MonitorUpdate, PartIndex,
-    RemoteCommitment, Terms, UpdateStep,
+    RemoteCommitment, Terms,
 };
 
+use super::splice::remote_steps;
 use super::view::{Difference, PeerStatus, is_closing};
 use super::{Node, Shell, numbered};
 use crate::channel::Balances;
@@ -124,6 +125,6 @@ impl<S: Shell> Node<S> {
         let change = Difference { added, removed: Vec::new() };
         let commitment: RemoteCommitment =
             self.remote_commitment(channel, &state, balances, change)?;
-        numbered(&state, vec![UpdateStep::RemoteCommitment(commitment)])
+        numbered(&state, remote_steps(&state, commitment)?)
     }
 }

@@ -59,8 +59,7 @@ impl Peer {
     pub(crate) fn act(&mut self, place: &mut Place<'_>) -> Result<(), SimError> {
         let channels: Vec<u16> = self.channels.keys().copied().collect();
         for index in channels {
-            let funding = self.channel(index)?.parameters.funding_outpoint;
-            let Some(spend) = place.index.spend(funding) else { continue };
+            let Some(spend) = self.channel(index)?.closed(place.index) else { continue };
             let txid = spend.transaction.compute_txid();
             if let Some((commitment, own)) = self.own_commitment(index, txid)? {
                 self.act_on_own(index, &commitment, &own, place)?;
@@ -130,7 +129,7 @@ impl Peer {
     ) -> Result<Option<(CommitmentTx, OwnCommitment)>, SimError> {
         let channel = self.channel(index)?;
         // Newest first: it is nearly always one of the last two.
-        for own in channel.own.iter().rev() {
+        for own in channel.all_own() {
             if own.held.built.txid() == txid {
                 return Ok(Some((own.held.built.clone(), own.clone())));
             }
@@ -144,7 +143,7 @@ impl Peer {
         txid: Txid,
     ) -> Result<Option<Theirs>, SimError> {
         let channel = self.channel(index)?;
-        for held in channel.theirs.iter().rev() {
+        for held in channel.all_theirs() {
             if held.built.txid() == txid {
                 let commitment = held.built.clone();
                 return Ok(Some(Theirs { commitment, held: held.clone() }));

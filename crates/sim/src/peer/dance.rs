@@ -10,7 +10,7 @@
 //! ```
 
 use bitcoin::secp256k1::PublicKey;
-use lastword_bolt3::{point_of, sign_commitment};
+use lastword_bolt3::point_of;
 use lastword_ports::ChannelSigner as _;
 use lastword_types::{
     CommitmentNumber, Htlc, HtlcDirection, HtlcRemoved, PerCommitmentSecret, RemovalReason, Side,
@@ -20,7 +20,7 @@ use lastword_types::{
 use super::{Fate, Held, OwnCommitment, Peer, unknown};
 use crate::channel::{Balances, COMMITMENT_FEERATE};
 use crate::error::{SimError, Trying as _};
-use crate::messages::{Commit, PeerReply, Proposal, Revoked, Signed, WireHtlc, WireSide};
+use crate::messages::{Commit, PeerReply, Proposal, Revoked, WireHtlc, WireSide};
 
 impl Peer {
     /// Takes the node's signatures on the next commitment and revokes the one before.
@@ -42,6 +42,7 @@ impl Peer {
         let held = Held::new(&channel.parameters, Side::Local, commitment, htlcs)?;
         self.check_commit(commit, &held)?;
         let channel = self.channel_mut(commit.channel)?;
+        channel.take_batch(commit)?;
         channel.own.push(OwnCommitment {
             held,
             signature: commit.signature,
@@ -67,7 +68,8 @@ impl Peer {
         let is_same = newest.held.commitment == commit.commitment
             && htlcs == commit.htlcs
             && newest.signature == commit.signature
-            && newest.htlc_signatures == commit.htlc_signatures;
+            && newest.htlc_signatures == commit.htlc_signatures
+            && channel.is_same_batch(commit);
         if !is_same {
             return Err(SimError::new("the node signs two different commitments of one number"));
         }
@@ -118,9 +120,8 @@ impl Peer {
         }
         let balances = Balances::of(&own.commitment).swapped();
         let commitment = next(&theirs.commitment, commit.next_point, balances)?;
-        let held = Held::new(&channel.parameters, Side::Remote, commitment, own.htlcs.clone())?;
-        let signed = sign(signer, &channel.parameters, &held)?;
-        channel.theirs.push(held);
+        let htlcs = own.htlcs.clone();
+        let signed = channel.give(signer, commitment, &htlcs)?;
         Ok(Revoked { secret, local: Some(signed) })
     }
 
@@ -175,9 +176,7 @@ impl Peer {
             htlcs.push(offer.seen_by(WireSide::Peer));
         }
         let commitment = next(&base.commitment, *point, balances.swapped())?;
-        let held = Held::new(&channel.parameters, Side::Remote, commitment, htlcs)?;
-        let signed = sign(signer, &channel.parameters, &held)?;
-        channel.theirs.push(held);
+        let signed = channel.give(signer, commitment, &htlcs)?;
         Ok(Some(Proposal { added, removed, signed }))
     }
 
@@ -274,15 +273,4 @@ fn next(
         to_local_msat: balances.to_local_msat,
         to_remote_msat: balances.to_remote_msat,
     })
-}
-
-/// Signs a commitment of the node.
-fn sign(
-    signer: &mut lastword_bolt3::InMemorySigner,
-    parameters: &lastword_types::ChannelParameters,
-    held: &Held,
-) -> Result<Signed, SimError> {
-    let (signature, htlc_signatures) =
-        sign_commitment(signer, parameters, &held.built).trying("sign a commitment")?;
-    Ok(Signed { commitment: held.commitment.clone(), signature, htlc_signatures })
 }

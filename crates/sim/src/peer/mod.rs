@@ -7,6 +7,7 @@
 
 mod chain;
 mod dance;
+mod splice;
 mod truth;
 
 pub(crate) use chain::Place;
@@ -86,6 +87,16 @@ impl Held {
         let built = whole.build()?;
         Ok(Self { commitment, htlcs, built })
     }
+
+    fn verify(
+        &self,
+        parameters: &ChannelParameters,
+        signature: &Signature,
+        htlc_signatures: &[Signature],
+    ) -> Result<(), SimError> {
+        verify_commitment(parameters, &self.built, signature, htlc_signatures)
+            .trying("verify a commitment")
+    }
 }
 
 /// A commitment of the peer, signed by the node.
@@ -120,6 +131,10 @@ struct PeerChannel {
     /// Whether the peer keeps its next revocation for itself.
     withholds: bool,
     closing: Option<Transaction>,
+    /// Fundings that are not locked.
+    splices: Vec<splice::Splice>,
+    /// What there was on others.
+    past: splice::Past,
 }
 
 /// The peer.
@@ -234,7 +249,8 @@ impl Peer {
         };
         let own = &channel.own[index];
         let mut transaction = own.held.built.transaction.clone();
-        sign_funding(signer, &channel.parameters, &mut transaction, &own.signature)?;
+        let parameters = channel.spent_by(&transaction).ok_or(unknown())?;
+        sign_funding(signer, parameters, &mut transaction, &own.signature)?;
         Ok(transaction)
     }
 
@@ -258,6 +274,13 @@ impl Peer {
             }
             PeerRequest::Close { channel, destination, signature } => {
                 self.close(*channel, destination, signature)
+            }
+            PeerRequest::Splice { channel, attempt, funding_pubkey } => {
+                self.splice(*channel, *attempt, *funding_pubkey)
+            }
+            PeerRequest::SpliceSigned(signed) => self.splice_signed(signed),
+            PeerRequest::SpliceLocked { channel, funding_txid } => {
+                self.splice_locked(*channel, *funding_txid)
             }
         }
     }
@@ -321,6 +344,8 @@ impl Peer {
             next_offer_id: 0,
             withholds: false,
             closing: None,
+            splices: Vec::new(),
+            past: splice::Past::default(),
         };
         self.channels.insert(channel, opened);
         Ok(())
@@ -435,8 +460,7 @@ impl PeerChannel {
         signature: &Signature,
         htlc_signatures: &[Signature],
     ) -> Result<(), SimError> {
-        verify_commitment(&self.parameters, &held.built, signature, htlc_signatures)
-            .trying("verify a commitment")
+        held.verify(&self.parameters, signature, htlc_signatures)
     }
 }
 

@@ -52,8 +52,8 @@ impl Peer {
 
     /// Returns the transaction that closed a channel in the best chain.
     pub(crate) fn close_txid(&self, channel: u16, chain: &ChainIndex) -> Option<Txid> {
-        let funding = self.channels.get(&channel)?.parameters.funding_outpoint;
-        chain.spend(funding).map(|spend| spend.transaction.compute_txid())
+        let closed = self.channels.get(&channel)?.closed(chain);
+        closed.map(|spend| spend.transaction.compute_txid())
     }
 
     /// Returns the output of the confirmed commitment that holds the node's HTLC of this hash.
@@ -108,8 +108,7 @@ impl Peer {
         index: u16,
         chain: &ChainIndex,
     ) -> Result<Option<Confirmed>, SimError> {
-        let funding = self.channel(index)?.parameters.funding_outpoint;
-        let Some(spend) = chain.spend(funding) else { return Ok(None) };
+        let Some(spend) = self.channel(index)?.closed(chain) else { return Ok(None) };
         let txid = spend.transaction.compute_txid();
         let (commitment, held, is_own) =
             if let Some((commitment, own)) = self.own_commitment(index, txid)? {

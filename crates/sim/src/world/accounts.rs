@@ -60,7 +60,7 @@ impl Account {
 
 /// Follows the value of a channel.
 pub(crate) fn account(outside: &Outside, channel: u16) -> Result<Account, SimError> {
-    let parameters = outside.peer.parameters(channel)?;
+    let parameters = outside.peer.parameters_in_chain(channel, &outside.index)?;
     let funding_sat = parameters.funding_amount.to_sat();
     let mut account = Account { channel, funding_sat, ..Account::default() };
     let funding = parameters.funding_outpoint;

@@ -12,7 +12,7 @@ use lastword_sim::seed::{Seed, Wallet};
 use lastword_sim::world::accounts::Account;
 use lastword_types::{BalanceTotals, BalanceView, Balances, ChannelId};
 
-use crate::support::{immortal, outside};
+use crate::support::{FORMATS, immortal, outside};
 
 /// No output of a commitment but an anchor is worth less.
 const DUST_SAT: u64 = 546;
@@ -29,13 +29,11 @@ impl Audited {
         self.node.shell().with(move |driver| driver.balances(channel_id)).unwrap()
     }
 
-    fn funding(&mut self, channel_id: ChannelId) -> (OutPoint, u64) {
-        let state = self
-            .node
-            .shell()
-            .with(move |driver| driver.monitor(channel_id).unwrap().state().clone())
-            .unwrap();
-        (state.parameters.funding_outpoint, state.parameters.funding_amount.to_sat())
+    /// The funding that the chain holds, or held last.
+    fn funding(&self, channel: u16) -> (OutPoint, u64) {
+        let outside = self.outside.lock();
+        let parameters = outside.peer.parameters_in_chain(channel, &outside.index).unwrap();
+        (parameters.funding_outpoint, parameters.funding_amount.to_sat())
     }
 
     /// Compares every channel, as far as the node has followed the chain.
@@ -47,7 +45,7 @@ impl Audited {
                 Err(EngineError::UnknownChannel(_)) => continue,
                 Err(error) => panic!("channel {channel}: {error}"),
             };
-            let (_, funding_sat) = self.funding(channel_id);
+            let (_, funding_sat) = self.funding(channel);
             assert_eq!(balances.total_msat().0, funding_sat * 1000, "{balances:?}");
         }
     }
@@ -140,7 +138,7 @@ fn is_a_wallets(outside: &Outside, script: &ScriptBuf) -> bool {
 fn compare(audited: &mut Audited, account: &Account) -> Option<Gross> {
     let channel_id = audited.scenario.seed.channel_id(account.channel);
     let balances = audited.balances(channel_id).unwrap();
-    let (funding, funding_sat) = audited.funding(channel_id);
+    let (funding, funding_sat) = audited.funding(account.channel);
     assert_eq!(balances.total_msat().0, funding_sat * 1000);
     let totals = balances.totals();
     let Some(gross) = Gross::of(&audited.outside.lock(), funding, funding_sat) else {
@@ -168,6 +166,9 @@ fn compare(audited: &mut Audited, account: &Account) -> Option<Gross> {
 fn at_the_end_of_a_run_the_balances_are_what_the_chain_holds() {
     let mut sums = Gross::default();
     let scenarios = (0..2).map(|seed| Scenario::small(Seed(seed)));
+    let spliced = FORMATS.map(|format| Scenario::splice(Seed(7), format));
+    let unspliced = FORMATS.map(|format| Scenario::unsplice(Seed(8), format));
+    let scenarios = scenarios.chain(spliced).chain(unspliced);
     for scenario in scenarios.chain((0..3).map(|seed| Scenario::demo(Seed(seed)))) {
         let (outside, world) = outside(&scenario);
         let node = immortal(scenario.seed, &outside, &world);

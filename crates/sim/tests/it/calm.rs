@@ -4,9 +4,8 @@ use lastword_sim::oracle::{PartEnd, judge};
 use lastword_sim::run::Run;
 use lastword_sim::scenario::Scenario;
 use lastword_sim::seed::Seed;
-use lastword_types::CommitmentFormat;
 
-use crate::support::{immortal, outside};
+use crate::support::{FORMATS, immortal, outside};
 
 fn check(scenario: &Scenario) {
     let (outside, world) = outside(scenario);
@@ -41,11 +40,7 @@ fn a_demo_without_crashes_ends_in_the_truth() {
 
 #[test]
 fn a_peer_that_breaks_its_word_keeps_nothing_in_any_format() {
-    for (seed, format) in (0..).zip([
-        CommitmentFormat::StaticRemoteKey,
-        CommitmentFormat::AnchorsZeroFeeHtlc,
-        CommitmentFormat::ZeroFee,
-    ]) {
+    for (seed, format) in (0..).zip(FORMATS) {
         let scenario = Scenario::breach(Seed(seed), format);
         let (outside, world) = outside(&scenario);
         let mut node = immortal(scenario.seed, &outside, &world);
@@ -60,5 +55,49 @@ fn a_peer_that_breaks_its_word_keeps_nothing_in_any_format() {
         assert_eq!(ends, known, "{format:?}");
         assert_eq!(outcome.accounts[0].theirs_sat, 0, "{format:?}");
         assert_eq!(outcome.accounts[0].theirs_max_sat, 0, "{format:?}");
+    }
+}
+
+/// HTLCs stand before a splice, come while two tries of it wait, and end after it: on the funding
+/// that the second try brought.
+#[test]
+fn a_spliced_channel_pays_on_and_closes_on_its_new_funding() {
+    for (seed, format) in (0..).zip(FORMATS) {
+        let scenario = Scenario::splice(Seed(seed), format);
+        let (outside, world) = outside(&scenario);
+        let mut node = immortal(scenario.seed, &outside, &world);
+        let outcome = Run::new(&scenario, outside.clone(), &mut node).run(&mut |_, _| {}).unwrap();
+        let judgement = judge(&outside.lock(), &outcome).unwrap();
+
+        assert_eq!(judgement.violations, Vec::<String>::new(), "{format:?}");
+        let ends: Vec<_> = judgement.lines.iter().flat_map(|line| &line.parts).collect();
+        let [claimed, fulfilled, lost, failed, last] = ends[..] else { panic!("{ends:?}") };
+        assert_eq!(
+            [claimed, lost, last],
+            [&PartEnd::Claimed, &PartEnd::TimedOut, &PartEnd::TimedOut]
+        );
+        assert_eq!([fulfilled, failed], [&PartEnd::FulfilledByMessage, &PartEnd::FailedByMessage]);
+        let spec = scenario.channels[0];
+        let first_sat = (spec.local_msat.0 + spec.remote_msat.0) / 1_000;
+        assert_eq!(outcome.accounts[0].funding_sat, first_sat - 52_000, "{format:?}");
+        assert!(outcome.accounts[0].is_settled(), "{format:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_breaks_its_word_on_the_funding_before_a_splice_keeps_nothing() {
+    for (seed, format) in (0..).zip(FORMATS) {
+        let scenario = Scenario::unsplice(Seed(seed), format);
+        let (outside, world) = outside(&scenario);
+        let mut node = immortal(scenario.seed, &outside, &world);
+        let outcome = Run::new(&scenario, outside.clone(), &mut node).run(&mut |_, _| {}).unwrap();
+        let judgement = judge(&outside.lock(), &outcome).unwrap();
+
+        assert_eq!(judgement.violations, Vec::<String>::new(), "{format:?}");
+        assert_eq!(outcome.breaches(), 1, "{format:?}");
+        let spec = scenario.channels[0];
+        let first_sat = (spec.local_msat.0 + spec.remote_msat.0) / 1_000;
+        assert_eq!(outcome.accounts[0].funding_sat, first_sat, "{format:?}");
+        assert_eq!(outcome.accounts[0].theirs_sat, 0, "{format:?}");
     }
 }

@@ -9,6 +9,13 @@ use lastword_sim::scenario::Scenario;
 use lastword_sim::seed::Seed;
 use lastword_sim::world::inprocess::InProcess;
 use lastword_store::MemoryStore;
+use lastword_types::CommitmentFormat;
+
+pub(crate) const FORMATS: [CommitmentFormat; 3] = [
+    CommitmentFormat::StaticRemoteKey,
+    CommitmentFormat::AnchorsZeroFeeHtlc,
+    CommitmentFormat::ZeroFee,
+];
 
 /// A world of its own for a scenario.
 pub(crate) fn outside(scenario: &Scenario) -> (SharedOutside, InProcess) {
