@@ -154,6 +154,19 @@ fn a_crash_at_any_boundary_lets_no_thief_keep_anything() {
     }
 }
 
+#[test]
+fn a_crash_at_any_boundary_changes_no_last_word_across_a_splice() {
+    let find = |survivors, book| Return { survivors, book };
+    let finds = [
+        find(Survivors::SyncedOnly, Book::Same),
+        find(Survivors::Everything, Book::Lost),
+        find(Survivors::Prefix(1), Book::Older(2)),
+        find(Survivors::SyncedOnly, Book::Lost),
+    ];
+    matrix(&Scenario::splice(Seed(1), CommitmentFormat::AnchorsZeroFeeHtlc), true, &finds);
+    matrix(&Scenario::unsplice(Seed(2), CommitmentFormat::ZeroFee), true, &finds);
+}
+
 /// Crashes again and again, at boundaries and with finds that the dice choose.
 fn storm(seed: Seed) -> Fate {
     let mut dice = Dice::new(seed, "storm");
