@@ -284,7 +284,8 @@ impl Monitor {
         let had_loss = self.state.data_loss;
         let had_closed = self.is_closed();
         self.write_update(update_id, draft);
-        if funding::recall(&mut self.state) {
+        let is_recalled = funding::recall(&mut self.state);
+        if is_recalled {
             self.index.closing = None;
             self.index.reread_spends(&self.state);
         }
@@ -302,6 +303,9 @@ impl Monitor {
         }
         if !had_loss {
             effects.extend(self.loss_alarm().map(Effect::Alarm));
+        }
+        if is_recalled {
+            self.forget_what_stayed();
         }
         if had_closed || self.is_closed() {
             effects.push(Effect::ClaimsChanged);
@@ -429,9 +433,7 @@ impl Monitor {
         self.index.reread_spends(&self.state);
         let mut effects = self.settle(before);
         if had_closed {
-            // What was settled while the funding was spent stayed; if it is open again, it goes.
-            let keys: Vec<_> = self.state.htlcs.keys().copied().collect();
-            self.forget_where_due(keys);
+            self.forget_what_stayed();
             effects.push(Effect::ClaimsChanged);
         }
         effects.push(Effect::CardChanged);
@@ -467,6 +469,12 @@ impl Monitor {
             }
         }
         effects
+    }
+
+    /// Forgets what was settled while the funding was spent, if the channel is open again.
+    fn forget_what_stayed(&mut self) {
+        let keys: Vec<_> = self.state.htlcs.keys().copied().collect();
+        self.forget_where_due(keys);
     }
 
     /// Forgets those of some HTLCs of which nothing more can come (rule R10).

@@ -318,8 +318,8 @@ impl Channel {
         let seen: Vec<_> = htlcs.iter().map(|name| self.htlc(other, *name)).collect();
         let seen: Vec<_> = seen.iter().collect();
         let built = build(&parameters[other], Side::Remote, &unsigned, &seen);
-        let signer = &mut self.nodes[other].signer;
-        let signed = sign_commitment(signer, &parameters[other], &built).unwrap();
+        let keys = &mut self.nodes[other].signer;
+        let signed = sign_commitment(keys, &parameters[other], &built).unwrap();
         let commitment = Commitment { unsigned, htlcs, transaction: built.transaction };
         let commitment = self.witnessed(owner, &parameters[owner], commitment, signed.0);
         (commitment, signed)

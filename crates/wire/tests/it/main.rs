@@ -3,6 +3,7 @@
 mod any;
 mod book;
 mod build;
+mod fundings;
 mod golden;
 mod hostile;
 mod prop;

@@ -15,12 +15,12 @@ use bitcoin::{
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
-    ForwardOrigin, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, GiveUp, Htlc,
+    ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc,
     HtlcAdded, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
-    LocalCommitment, LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
-    NewChannel, NewFunding, Outcome, OutputSpend, OutputSpendKind, PartIndex, PastHtlc,
+    LocalCommitment, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
+    NewChannel, Outcome, OutputSpend, OutputSpendKind, PartIndex, PastHtlc,
     PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage, PerCommitmentSecret,
-    Purpose, ReleasePaymentComplete, RemoteCommitment, RemoteCommitmentOn, RemovalReason,
+    Purpose, ReleasePaymentComplete, RemoteCommitment, RemovalReason,
     RetryPolicy, SecretIndex, Side, SignedCommitment, Spell, Terms, ToSelfDelay, Told, Tombstone,
     UnsignedCommitment, UpdateId, UpdateStep,
 };
@@ -30,6 +30,7 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 
 use crate::any::Any;
 use crate::build::point;
+use crate::fundings::{funding, local_on, new_funding, remote_on};
 
 /// An integer of any width that bincode distinguishes.
 pub(crate) fn integer() -> impl Strategy<Value = u64> {
@@ -86,7 +87,7 @@ pub(crate) fn number() -> impl Strategy<Value = CommitmentNumber> {
     integer().prop_map(|n| CommitmentNumber::new(n >> 16).expect("48 bits"))
 }
 
-fn key() -> impl Strategy<Value = PublicKey> {
+pub(crate) fn key() -> impl Strategy<Value = PublicKey> {
     (0..16u8).prop_map(point)
 }
 
@@ -99,11 +100,11 @@ pub(crate) fn txid() -> impl Strategy<Value = Txid> {
     bytes32().prop_map(Txid::from_byte_array)
 }
 
-fn outpoint() -> impl Strategy<Value = OutPoint> {
+pub(crate) fn outpoint() -> impl Strategy<Value = OutPoint> {
     (txid(), integer32()).prop_map(|(txid, vout)| OutPoint { txid, vout })
 }
 
-fn block() -> impl Strategy<Value = BlockRef> {
+pub(crate) fn block() -> impl Strategy<Value = BlockRef> {
     (height(), bytes32())
         .prop_map(|(height, hash)| BlockRef { height, hash: BlockHash::from_byte_array(hash) })
 }
@@ -186,7 +187,7 @@ fn parameters() -> BoxedStrategy<ChannelParameters> {
         .boxed()
 }
 
-fn unsigned() -> impl Strategy<Value = UnsignedCommitment> {
+pub(crate) fn unsigned() -> impl Strategy<Value = UnsignedCommitment> {
     (number(), key(), integer32(), msat(), msat()).prop_map(
         |(number, per_commitment_point, feerate, to_local_msat, to_remote_msat)| {
             UnsignedCommitment {
@@ -200,7 +201,7 @@ fn unsigned() -> impl Strategy<Value = UnsignedCommitment> {
     )
 }
 
-fn signed() -> BoxedStrategy<SignedCommitment> {
+pub(crate) fn signed() -> BoxedStrategy<SignedCommitment> {
     (unsigned(), signature(), vec(signature(), 0..6))
         .prop_map(|(commitment, signature, htlc_signatures)| SignedCommitment {
             commitment,
@@ -323,61 +324,6 @@ fn remote() -> BoxedStrategy<RemoteCommitment> {
             removed,
         })
         .boxed()
-}
-
-fn funding_kind() -> impl Strategy<Value = FundingKind> {
-    prop_oneof![Just(FundingKind::Splice), Just(FundingKind::Replacement)]
-}
-
-fn local_on() -> impl Strategy<Value = LocalCommitmentOn> {
-    signed().prop_map(|signed| LocalCommitmentOn {
-        number: signed.commitment.number,
-        to_local_msat: signed.commitment.to_local_msat,
-        to_remote_msat: signed.commitment.to_remote_msat,
-        signature: signed.signature,
-        htlc_signatures: signed.htlc_signatures,
-    })
-}
-
-fn remote_on() -> impl Strategy<Value = RemoteCommitmentOn> {
-    unsigned().prop_map(|commitment| RemoteCommitmentOn {
-        number: commitment.number,
-        to_local_msat: commitment.to_local_msat,
-        to_remote_msat: commitment.to_remote_msat,
-    })
-}
-
-fn new_funding() -> impl Strategy<Value = NewFunding> {
-    (outpoint(), integer(), [key(), key()], funding_kind(), local_on(), remote_on()).prop_map(
-        |(funding_outpoint, amount, [ours, theirs], kind, local, remote)| NewFunding {
-            funding_outpoint,
-            funding_amount: Amount::from_sat(amount),
-            local_funding_pubkey: ours,
-            remote_funding_pubkey: theirs,
-            kind,
-            local,
-            remote,
-        },
-    )
-}
-
-fn funding() -> impl Strategy<Value = Funding> {
-    let commitments = (signed(), option::of(signed()), unsigned(), option::of(unsigned()));
-    (new_funding(), commitments, any::<bool>(), option::of(block())).prop_map(
-        |(new, (local, local_previous, remote, remote_previous), is_retired, confirmed)| Funding {
-            funding_outpoint: new.funding_outpoint,
-            funding_amount: new.funding_amount,
-            local_funding_pubkey: new.local_funding_pubkey,
-            remote_funding_pubkey: new.remote_funding_pubkey,
-            kind: new.kind,
-            is_retired,
-            local,
-            local_previous,
-            remote,
-            remote_previous,
-            confirmed,
-        },
-    )
 }
 
 fn step() -> BoxedStrategy<UpdateStep> {

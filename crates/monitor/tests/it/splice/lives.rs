@@ -10,7 +10,7 @@ use lastword_types::{
 };
 
 use super::SPLICED;
-use crate::channel::{CHANNEL, Channel, FAILED, FORMATS, PEER, US, fulfilled, offer};
+use crate::channel::{CHANNEL, Channel, FAILED, FORMATS, PEER, US, fulfilled, offer, seen};
 use crate::museum::learn;
 
 /// One million, and what the splices of these tests put in or take out.
@@ -365,7 +365,15 @@ fn a_splice_that_is_told_after_its_confirmation_opens_the_channel_again() {
         channel.connect(SPLICED, &[&transaction]);
         assert_eq!(channel.close(), Some(Close::Unknown));
         channel.look(FIRST);
+        // What is settled in a closed channel stays in its ledger, and in an open one it does not.
+        let settled = channel.add(PEER, offer(5, 30_000));
+        channel.remove(settled, FAILED);
+        channel.sign(US, &[], &[]);
+        channel.revoke(US);
+        let (direction, htlc_id) = seen(US, settled);
+        assert!(channel.monitor().verdict(direction, htlc_id).is_some());
         let splice = channel.tell_funding(draft);
+        assert_eq!(channel.monitor().verdict(direction, htlc_id), None);
         assert!(channel.is_open() && channel.monitor().alarms().is_empty());
         channel.look(FIRST + 250_000);
         channel.disconnect(SPLICED - 1);

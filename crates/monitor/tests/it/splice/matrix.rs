@@ -158,7 +158,11 @@ impl Play {
         let is_alarm = |alarm: &Alarm| match alarm {
             Alarm::UnknownFundingSpend { .. } => closing == Closing::Unknown,
             Alarm::RevokedCommitment { .. } => matches!(expected, Close::Revoked { .. }),
-            _ => false,
+            Alarm::FinalityViolated { .. }
+            | Alarm::FutureCommitment { .. }
+            | Alarm::DataLoss { .. }
+            | Alarm::GoingOnChain { .. }
+            | Alarm::ForwardLost { .. } => false,
         };
         assert!(monitor.alarms().iter().all(is_alarm));
         let txid = transaction.compute_txid();
