@@ -186,7 +186,8 @@ mod role {
     pub(super) const MUTUAL: u16 = 6;
     pub(super) const OPEN: u16 = 7;
     pub(super) const BREACHED: [u16; 2] = [8, 9];
-    pub(super) const COUNT: u16 = 10;
+    pub(super) const UNSPLICED: u16 = 10;
+    pub(super) const COUNT: u16 = 11;
 }
 
 /// Draws from a seed.
@@ -220,7 +221,7 @@ impl Dice {
 }
 
 impl Scenario {
-    /// Makes the scenario of the demo: ten channels, every kind of closing, at least sixteen
+    /// Makes the scenario of the demo: eleven channels, every kind of closing, at least sixteen
     /// payments.
     pub fn demo(seed: Seed) -> Self {
         let mut dice = Dice::new(seed, "scenario");
@@ -230,9 +231,11 @@ impl Scenario {
         steps.push(Step::Mine(builder.dice.between(1, 6)));
         let offers = builder.received(&mut steps);
         builder.by_message(&mut steps);
+        builder.splices(&mut steps);
         builder.on_chain(&mut steps);
         builder.closings(&mut steps, &offers);
-        steps.push(Step::Finish);
+        builder.unspliced(role::UNSPLICED, &mut steps);
+        steps.extend([Step::Unsplice { channel: role::UNSPLICED, newer: 4 }, Step::Finish]);
         let Builder { payments, offers, .. } = builder;
         Self { seed, channels, payments, offers, steps }
     }
@@ -481,6 +484,22 @@ impl Builder {
         let alone = self.dice.below(2) == 0;
         self.pay(&withheld[..if alone { 1 } else { 2 }], steps);
         steps.push(Step::Mine(1));
+    }
+
+    /// Two channels are spliced, the second one by its second try; both pay on meanwhile.
+    fn splices(&mut self, steps: &mut Vec<Step>) {
+        let [first, second] = [role::OURS[1], role::THEIRS[1]];
+        steps.extend([Step::Splice(first, 0), Step::Splice(second, 0), Step::Splice(second, 1)]);
+        self.pay(&[(first, Ending::Fulfilled), (second, Ending::Fulfilled)], steps);
+        steps.extend([
+            Step::Settle(first),
+            Step::Settle(second),
+            Step::MineSplice(first, 0),
+            Step::MineSplice(second, 1),
+            Step::Reorg(self.dice.between(1, 2)),
+            Step::LockSplice(first),
+            Step::LockSplice(second),
+        ]);
     }
 
     /// A channel with HTLCs that is spliced; the peer has revoked what it had before, and four

@@ -15,12 +15,11 @@ use bitcoin::{
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
-    ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc,
-    HtlcAdded, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
-    LocalCommitment, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
-    NewChannel, Outcome, OutputSpend, OutputSpendKind, PartIndex, PastHtlc,
-    PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage, PerCommitmentSecret,
-    Purpose, ReleasePaymentComplete, RemoteCommitment, RemovalReason,
+    ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc, HtlcAdded, HtlcDirection,
+    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment, Metadata,
+    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, Outcome, OutputSpend, OutputSpendKind,
+    PartIndex, PastHtlc, PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage,
+    PerCommitmentSecret, Purpose, ReleasePaymentComplete, RemoteCommitment, RemovalReason,
     RetryPolicy, SecretIndex, Side, SignedCommitment, Spell, Terms, ToSelfDelay, Told, Tombstone,
     UnsignedCommitment, UpdateId, UpdateStep,
 };

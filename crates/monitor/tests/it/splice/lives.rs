@@ -143,7 +143,7 @@ fn our_commitment_goes_to_the_funding_that_the_chain_holds() {
 }
 
 #[test]
-fn a_reorg_of_a_splice_brings_the_funding_before_it_back_g17() {
+fn gap_g17_a_reorg_of_a_splice_brings_the_funding_before_it_back() {
     for format in FORMATS {
         for is_locked in [false, true] {
             for owner in [US, PEER] {
