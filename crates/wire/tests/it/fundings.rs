@@ -1,11 +1,44 @@
-//! Arbitrary values about several fundings of one channel.
+//! Arbitrary commitments, on one funding of a channel and on several.
 
 use bitcoin::Amount;
-use lastword_types::{Funding, FundingKind, LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
+use lastword_types::{
+    Funding, FundingKind, LocalCommitment, LocalCommitmentOn, NewFunding, RemoteCommitment,
+    RemoteCommitmentOn,
+};
 use proptest::option;
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 
-use crate::strategies::{block, integer, key, outpoint, signed, unsigned};
+use crate::strategies::{added, block, integer, key, outpoint, removed, signed, unsigned};
+
+pub(crate) fn local() -> BoxedStrategy<LocalCommitment> {
+    (signed(), added(), removed())
+        .prop_map(|(signed, added, removed)| LocalCommitment {
+            number: signed.commitment.number,
+            per_commitment_point: signed.commitment.per_commitment_point,
+            feerate_per_kw: signed.commitment.feerate_per_kw,
+            to_local_msat: signed.commitment.to_local_msat,
+            to_remote_msat: signed.commitment.to_remote_msat,
+            added,
+            removed,
+            signature: signed.signature,
+            htlc_signatures: signed.htlc_signatures,
+        })
+        .boxed()
+}
+
+pub(crate) fn remote() -> BoxedStrategy<RemoteCommitment> {
+    (unsigned(), added(), removed())
+        .prop_map(|(commitment, added, removed)| RemoteCommitment {
+            number: commitment.number,
+            per_commitment_point: commitment.per_commitment_point,
+            feerate_per_kw: commitment.feerate_per_kw,
+            to_local_msat: commitment.to_local_msat,
+            to_remote_msat: commitment.to_remote_msat,
+            added,
+            removed,
+        })
+        .boxed()
+}
 
 fn funding_kind() -> impl Strategy<Value = FundingKind> {
     prop_oneof![Just(FundingKind::Splice), Just(FundingKind::Replacement)]

@@ -16,12 +16,12 @@ use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
     ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc, HtlcAdded, HtlcDirection,
-    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment, Metadata,
-    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, Outcome, OutputSpend, OutputSpendKind,
-    PartIndex, PastHtlc, PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage,
-    PerCommitmentSecret, Purpose, ReleasePaymentComplete, RemoteCommitment, RemovalReason,
-    RetryPolicy, SecretIndex, Side, SignedCommitment, Spell, Terms, ToSelfDelay, Told, Tombstone,
-    UnsignedCommitment, UpdateId, UpdateStep,
+    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, Metadata, MonitorRecord,
+    MonitorState, MonitorUpdate, NewChannel, Outcome, OutputSpend, OutputSpendKind, PartIndex,
+    PastHtlc, PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage,
+    PerCommitmentSecret, Purpose, ReleasePaymentComplete, RemovalReason, RetryPolicy, SecretIndex,
+    Side, SignedCommitment, Spell, Terms, ToSelfDelay, Told, Tombstone, UnsignedCommitment,
+    UpdateId, UpdateStep,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -29,7 +29,7 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 
 use crate::any::Any;
 use crate::build::point;
-use crate::fundings::{funding, local_on, new_funding, remote_on};
+use crate::fundings::{funding, local, local_on, new_funding, remote, remote_on};
 
 /// An integer of any width that bincode distinguishes.
 pub(crate) fn integer() -> impl Strategy<Value = u64> {
@@ -276,7 +276,7 @@ fn htlc() -> BoxedStrategy<Htlc> {
         .boxed()
 }
 
-fn added() -> BoxedStrategy<Vec<HtlcAdded>> {
+pub(crate) fn added() -> BoxedStrategy<Vec<HtlcAdded>> {
     let known = (direction(), htlc_id())
         .prop_map(|(direction, htlc_id)| HtlcAdded::Known { direction, htlc_id });
     vec(prop_oneof![htlc().prop_map(HtlcAdded::New), known], 0..4).boxed()
@@ -289,40 +289,10 @@ fn removal() -> impl Strategy<Value = RemovalReason> {
     ]
 }
 
-fn removed() -> impl Strategy<Value = Vec<HtlcRemoved>> {
+pub(crate) fn removed() -> impl Strategy<Value = Vec<HtlcRemoved>> {
     let removed = (direction(), htlc_id(), removal())
         .prop_map(|(direction, htlc_id, reason)| HtlcRemoved { direction, htlc_id, reason });
     vec(removed, 0..4)
-}
-
-fn local() -> BoxedStrategy<LocalCommitment> {
-    (signed(), added(), removed())
-        .prop_map(|(signed, added, removed)| LocalCommitment {
-            number: signed.commitment.number,
-            per_commitment_point: signed.commitment.per_commitment_point,
-            feerate_per_kw: signed.commitment.feerate_per_kw,
-            to_local_msat: signed.commitment.to_local_msat,
-            to_remote_msat: signed.commitment.to_remote_msat,
-            added,
-            removed,
-            signature: signed.signature,
-            htlc_signatures: signed.htlc_signatures,
-        })
-        .boxed()
-}
-
-fn remote() -> BoxedStrategy<RemoteCommitment> {
-    (unsigned(), added(), removed())
-        .prop_map(|(commitment, added, removed)| RemoteCommitment {
-            number: commitment.number,
-            per_commitment_point: commitment.per_commitment_point,
-            feerate_per_kw: commitment.feerate_per_kw,
-            to_local_msat: commitment.to_local_msat,
-            to_remote_msat: commitment.to_remote_msat,
-            added,
-            removed,
-        })
-        .boxed()
 }
 
 fn step() -> BoxedStrategy<UpdateStep> {
