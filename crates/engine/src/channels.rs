@@ -13,6 +13,7 @@ use lastword_types::{
 use lastword_wire as wire;
 
 use crate::error::EngineError;
+use crate::growth::Growth;
 
 /// What is kept of every channel, also of a quiet one: a card's facts but those of the index.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ enum Slot {
 pub(crate) struct Warm {
     pub(crate) monitor: Monitor,
     pub(crate) last: Lsn,
-    pub(crate) records_since_snapshot: u32,
+    pub(crate) growth: Growth,
 }
 
 /// Every channel, with the indexes that spare a visit to each of them.
@@ -366,13 +367,14 @@ fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
     let refused = |source| EngineError::Monitor { channel_id, source };
     let mut after = None;
     let mut monitor = None;
+    let mut growth = Growth::default();
     if let Some(snapshot) = store.latest(stream)? {
         let state = wire::decode_monitor_state(&snapshot.body).map_err(bytes)?;
         monitor = Some(Monitor::restore(state).map_err(refused)?);
         after = Some(snapshot.at);
+        growth = Growth::behind(snapshot.body.len());
     }
     let mut last = after;
-    let mut records_since_snapshot = 0;
     let mut failure = None;
     store.replay(stream, after, &mut |lsn, body| {
         let step = wire::decode_monitor_record(body).map_err(bytes).and_then(|record| {
@@ -388,7 +390,7 @@ fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
             Ok(())
         });
         last = Some(lsn);
-        records_since_snapshot += 1;
+        growth.add(body.len());
         match step {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
@@ -398,7 +400,7 @@ fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
         }
     })?;
     match (failure, monitor, last) {
-        (None, Some(monitor), Some(last)) => Ok(Warm { monitor, last, records_since_snapshot }),
+        (None, Some(monitor), Some(last)) => Ok(Warm { monitor, last, growth }),
         (Some(error), _, _) => Err(error),
         (None, _, _) => Err(EngineError::UnknownChannel(channel_id)),
     }

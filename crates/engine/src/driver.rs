@@ -19,6 +19,7 @@ use lastword_types::{
 
 use crate::channels::{self, Channels};
 use crate::error::EngineError;
+use crate::growth::Growth;
 use crate::handled::WithHandled;
 use crate::logs::Logs;
 use crate::order::{Batch, Entry, Unsettled};
@@ -52,7 +53,7 @@ pub struct Driver {
     pub(crate) channel_book: Box<dyn ChannelBook + Send>,
     pub(crate) advice: Vec<Planned>,
     pub(crate) books_end: Option<Lsn>,
-    pub(crate) book_records_since_snapshot: u32,
+    pub(crate) book_growth: Growth,
     pub(crate) unsettled: Unsettled,
     /// When payments are given up that may be tried again until then.
     pub(crate) deadlines: BTreeSet<(BlockHeight, PaymentId)>,

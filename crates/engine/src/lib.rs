@@ -6,6 +6,7 @@ mod driver;
 mod engine;
 mod error;
 mod follow;
+mod growth;
 mod handled;
 mod logs;
 mod order;

@@ -20,12 +20,9 @@ use lastword_wire as wire;
 use crate::channels::{Channels, Warm};
 use crate::driver::Driver;
 use crate::error::EngineError;
+use crate::growth::Growth;
 use crate::logs::LogKind;
 use crate::ports::Boundary;
-
-/// Records to a monitor before its state is written again; the cost of a snapshot is spread over
-/// them.
-const RECORDS_PER_SNAPSHOT: u32 = 64;
 
 /// Rounds in which a plan's own records may call for another plan. Each round either records, tells
 /// or releases something for good, so a handful is enough; the bound turns a defect into an error.
@@ -285,23 +282,26 @@ impl Driver {
         if let (Some(body), false) = (&payment_body, self.logs.is_one()) {
             self.append_payment(body)?;
             // The book's log has it, whatever becomes of the monitors' half.
-            self.commit_payment(payment.take());
+            self.commit_payment(payment.take(), body.len());
             if !bodies.is_empty() {
                 self.logs.sync(LogKind::Books)?;
             }
         }
         let last = self.append_wave(payment_body.as_deref(), &bodies, &cards)?;
         // Commit.
-        self.commit_payment(payment);
-        for (_, monitor) in born {
+        self.commit_payment(payment, payment_body.as_ref().map_or(0, Vec::len));
+        let mut sizes = bodies.iter().map(|(_, body)| body.len());
+        for ((_, monitor), bytes) in born.into_iter().zip(&mut sizes) {
             let channel_id = monitor.state().parameters.channel_id;
-            self.channels.insert(channel_id, Warm { monitor, last, records_since_snapshot: 1 });
+            let mut growth = Growth::default();
+            growth.add(bytes);
+            self.channels.insert(channel_id, Warm { monitor, last, growth });
             effects.push((channel_id, Effect::CardChanged));
         }
-        for (channel_id, _, token) in accepted {
+        for ((channel_id, _, token), bytes) in accepted.into_iter().zip(sizes) {
             let warm = self.channels.get_mut(channel_id)?;
             warm.last = last;
-            warm.records_since_snapshot += 1;
+            warm.growth.add(bytes);
             effects
                 .extend(warm.monitor.commit(token).into_iter().map(|effect| (channel_id, effect)));
         }
@@ -345,10 +345,11 @@ impl Driver {
     fn commit_payment(
         &mut self,
         payment: Option<(&PaymentRecord, lastword_payments::Accepted<'_>)>,
+        bytes: usize,
     ) {
         let Some((record, token)) = payment else { return };
         self.payments.commit(token);
-        self.book_records_since_snapshot += 1;
+        self.book_growth.add(bytes);
         match record {
             PaymentRecord::Intent(intent)
             | PaymentRecord::Rebuilt(intent)
@@ -436,28 +437,28 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes snapshots of what has grown long. A failure costs replay time at the next start and
+    /// Puts snapshots of what has grown long; the next sync makes them durable. A failure costs replay time at the next start and
     /// nothing else, so it is only said.
     fn compact_where_due(&mut self, effects: &Effects) {
         let touched: BTreeSet<ChannelId> = effects.iter().map(|(id, _)| *id).collect();
         for channel_id in touched {
             let Ok(warm) = self.channels.get_mut(channel_id) else { continue };
-            if warm.records_since_snapshot < RECORDS_PER_SNAPSHOT {
+            if !warm.growth.is_due() {
                 continue;
             }
             let body = wire::encode_monitor_state(warm.monitor.state());
             match self.logs.compact(Stream::Channel(channel_id), warm.last, &body) {
-                Ok(()) => warm.records_since_snapshot = 0,
+                Ok(()) => warm.growth = Growth::behind(body.len()),
                 Err(error) => tracing::warn!(%channel_id, %error, "no snapshot this time"),
             }
         }
-        if self.book_records_since_snapshot < RECORDS_PER_SNAPSHOT {
+        if !self.book_growth.is_due() {
             return;
         }
         let Some(at) = self.books_end else { return };
         let body = wire::encode_book_state(self.payments.state());
         match self.logs.compact(Stream::Payments, at, &body) {
-            Ok(()) => self.book_records_since_snapshot = 0,
+            Ok(()) => self.book_growth = Growth::behind(body.len()),
             Err(error) => tracing::warn!(%error, "no snapshot of the book this time"),
         }
     }

@@ -16,6 +16,7 @@ use lastword_wire as wire;
 use crate::channels::Channels;
 use crate::driver::Driver;
 use crate::error::EngineError;
+use crate::growth::Growth;
 use crate::logs::Logs;
 use crate::order::{Batch, Entry, Unsettled};
 use crate::ports::Ports;
@@ -53,7 +54,7 @@ impl Driver {
             (None, Some(best)) => Tracker::new(ChainTip { best, recent: Vec::new() }),
             (None, None) => Tracker::begin(&mut *source)?,
         };
-        let (payments, book_records_since_snapshot) = read_book(&logs)?;
+        let (payments, book_growth) = read_book(&logs)?;
         let mut driver = Self {
             logs,
             channels,
@@ -70,7 +71,7 @@ impl Driver {
             channel_book: ports.channels,
             advice: Vec::new(),
             books_end: None,
-            book_records_since_snapshot,
+            book_growth,
             unsettled: Unsettled::default(),
             deadlines: BTreeSet::new(),
         };
@@ -143,19 +144,21 @@ fn read_cards(logs: &Logs) -> Result<(Vec<Card>, Option<ChainTip>), EngineError>
 }
 
 /// Folds the payment book.
-fn read_book(logs: &Logs) -> Result<(Payments, u32), EngineError> {
+fn read_book(logs: &Logs) -> Result<(Payments, Growth), EngineError> {
     let bytes = |source| EngineError::Bytes { what: "the payment book", source };
     let store = logs.store(Stream::Payments);
     let mut after = None;
     let mut payments = Payments::new();
+    let mut growth = Growth::default();
     if let Some(snapshot) = store.latest(Stream::Payments)? {
         let state = wire::decode_book_state(&snapshot.body).map_err(bytes)?;
         payments = Payments::restore(state)?;
         after = Some(snapshot.at);
+        growth = Growth::behind(snapshot.body.len());
     }
-    let (mut count, mut failure) = (0, None);
+    let mut failure = None;
     store.replay(Stream::Payments, after, &mut |_, body| {
-        count += 1;
+        growth.add(body.len());
         let step = wire::decode_payment_record(body)
             .map_err(bytes)
             .and_then(|record| payments.apply(&record).map_err(EngineError::Payment));
@@ -167,7 +170,7 @@ fn read_book(logs: &Logs) -> Result<(Payments, u32), EngineError> {
             }
         }
     })?;
-    failure.map_or(Ok((payments, count)), Err)
+    failure.map_or(Ok((payments, growth)), Err)
 }
 
 /// Returns the block from which every channel is covered.

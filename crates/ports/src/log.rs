@@ -87,11 +87,17 @@ pub trait UpdateLog {
         visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
-    /// Forgets the records of a stream up to and with `upto`, which a durable snapshot covers.
+    /// Forgets the records of a stream up to and with `upto`, which a snapshot covers that was put
+    /// before.
+    ///
+    /// # Crash safety
+    ///
+    /// A crash may leave any of the records that were to be forgotten, and takes none of them while
+    /// the snapshot that covers it may be lost.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]; a crash may leave any of the records that were to be forgotten.
+    /// [`StoreError`]; nothing was forgotten.
     fn prune(&mut self, stream: Stream, upto: Lsn) -> Result<(), StoreError>;
 }
 

@@ -31,7 +31,9 @@ pub trait SnapshotStore {
     ///
     /// # Crash safety
     ///
-    /// Durable when it returns, if the log is durable up to `at`; the caller makes sure of that.
+    /// Durable with the next [`sync`](UpdateLog::sync) at the latest, so that a snapshot costs no
+    /// sync of its own; a crash before it leaves the old snapshot or this one. The caller makes sure
+    /// that the log is durable up to `at`.
     ///
     /// # Errors
     ///

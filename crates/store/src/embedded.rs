@@ -41,8 +41,8 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 ///
 /// # Crash safety
 ///
-/// Appends wait in memory; [`sync`](UpdateLog::sync) writes all of them in one commit with one sync
-/// of the file, and so does [`put`](SnapshotStore::put). A commit is there whole or not at all.
+/// Appends, snapshots and prunes wait in memory; [`sync`](UpdateLog::sync) writes all of them in one
+/// commit with one sync of the file. A commit is there whole or not at all.
 /// After one that failed every call is refused until the store is opened again: only then can
 /// anybody know what the disk holds. Opening commits once before it returns: what it found is
 /// durable, and a disk that is full or may not be written says so at once.
@@ -194,7 +194,7 @@ impl UpdateLog for RedbStore {
     fn sync(&mut self) -> Result<Durable, StoreError> {
         self.usable()?;
         if !self.pending.is_empty() {
-            self.commit(None)?;
+            self.commit()?;
         }
         Ok(Durable::attest(self.lsn(self.committed.end)))
     }
@@ -228,7 +228,7 @@ impl UpdateLog for RedbStore {
 }
 
 impl SnapshotStore for RedbStore {
-    /// Replaces the snapshot of a stream; commits what was appended with it.
+    /// Replaces the snapshot of a stream; the next sync commits it.
     fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
         self.usable()?;
         let position = self.reached(stream, at)?;
@@ -237,13 +237,14 @@ impl SnapshotStore for RedbStore {
         let key = stream_key(stream);
         let row = self.seal.close(RowKind::Snapshot, &key, &[&position.to_be_bytes(), body]);
         self.pending.heads.insert(key, head);
-        self.commit(Some(&(key, row)))
+        self.pending.snapshots.insert(key, row);
+        Ok(())
     }
 
     fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError> {
         self.usable()?;
         let at = self.head(stream)?.and_then(|head| head.snapshot);
-        let body = self.stored_snapshot(stream, at)?;
+        let body = self.snapshot(stream, at)?;
         Ok(at.zip(body).map(|(at, body)| Snapshot { at: self.lsn(at), body }))
     }
 

@@ -1,4 +1,4 @@
-//! [`Pending`]: what was appended and is not yet committed.
+//! [`Pending`]: what was appended or put and is not yet committed.
 //!
 //! Appends wait here and one `sync` writes them all in one transaction of the engine. The other way
 //! was a transaction without durability for each append. This one gives the same promise more
@@ -26,6 +26,8 @@ pub(crate) struct Pending {
     pub(crate) records: BTreeMap<RecordKey, Vec<u8>>,
     /// The heads that changed.
     pub(crate) heads: BTreeMap<StreamKey, Head>,
+    /// The sealed snapshots, as they will be stored.
+    pub(crate) snapshots: BTreeMap<StreamKey, Vec<u8>>,
     /// The streams whose stored records are to be removed up to the position in their head.
     pub(crate) pruned: Vec<StreamKey>,
 }

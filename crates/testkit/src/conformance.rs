@@ -51,7 +51,7 @@ pub enum Rule {
     CardSurvives,
     /// The snapshot of a stream is the last one put, whole, with its place.
     SnapshotWhole,
-    /// A snapshot is durable when `put` returns.
+    /// A snapshot is durable with the next sync, and until then no crash takes what it covers.
     SnapshotSurvives,
     /// `tip` is the best block, and rises when blocks are mined.
     TipIsBest,

@@ -95,8 +95,8 @@ impl CrashStore {
 
     /// Returns a store that holds what a crash at this moment may leave.
     ///
-    /// Snapshots are there as they were put. A prune that no sync followed is undone, unless
-    /// batches from after it survive.
+    /// A snapshot and a prune that no sync followed are undone, unless batches from after them
+    /// survive.
     #[must_use]
     pub fn image(&self, survivors: Survivors) -> Self {
         let inner = self.inner();
@@ -109,11 +109,11 @@ impl CrashStore {
         let mut undone = Vec::new();
         for operation in &inner.waiting {
             match operation {
-                Operation::Prune(..) => undone.push(operation),
+                Operation::Prune(..) | Operation::Put(..) => undone.push(operation),
                 Operation::Batch(_) if room == 0 => break,
                 Operation::Batch(_) => {
                     room -= 1;
-                    undone.drain(..).for_each(|prune| state.apply(prune));
+                    undone.drain(..).for_each(|earlier| state.apply(earlier));
                     state.apply(operation);
                 }
             }
@@ -226,9 +226,9 @@ impl SnapshotStore for CrashStore {
     fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
         let mut inner = self.inner();
         let position = self.reached(stream, at, inner.durable.end)?;
-        let snapshot = (position, Arc::from(body));
-        inner.durable.snapshots.insert(stream, snapshot.clone());
-        inner.live.snapshots.insert(stream, snapshot);
+        let operation = Operation::Put(stream, position, Arc::from(body));
+        inner.live.apply(&operation);
+        inner.waiting.push(operation);
         inner.writes.puts += 1;
         Ok(())
     }

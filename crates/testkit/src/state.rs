@@ -13,6 +13,8 @@ pub(crate) enum Operation {
     Batch(Vec<OwnedFrame>),
     /// The records of a stream up to and with a position were forgotten.
     Prune(Stream, u64),
+    /// The snapshot of a stream was replaced by one that stands for a position.
+    Put(Stream, u64, Arc<[u8]>),
 }
 
 /// A frame with its own bytes, which copies of a store share.
@@ -55,6 +57,9 @@ impl State {
                 if let Some(records) = self.records.get_mut(stream) {
                     records.retain(|position, _| position > upto);
                 }
+            }
+            Operation::Put(stream, at, body) => {
+                self.snapshots.insert(*stream, (*at, Arc::clone(body)));
             }
         }
     }

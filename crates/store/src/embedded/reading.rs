@@ -85,27 +85,39 @@ impl RedbStore {
         })
     }
 
-    /// Reads the snapshot of a stream, which must be there exactly if its head names one.
-    pub(super) fn stored_snapshot(
+    /// Returns the snapshot of a stream, which must be there exactly if its head names one.
+    pub(super) fn snapshot(
         &self,
         stream: Stream,
         at: Option<u64>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let key = stream_key(stream);
         let place = place(stream, at);
+        if let (Some(at), Some(row)) = (at, self.pending.snapshots.get(&key)) {
+            return self.open_snapshot(&key, place, at, row).map(Some);
+        }
         guarded(place, || {
             let row = self.table(SNAPSHOTS)?.get(&key).map_err(|e| reading(e, place))?;
-            let (at, row) = match (at, row) {
-                (None, None) => return Ok(None),
-                (Some(at), Some(row)) => (at, row),
-                (Some(_), None) => return Err(corrupt(place, "the snapshot is missing")),
-                (None, Some(_)) => return Err(corrupt(place, "a snapshot that no head names")),
-            };
-            match self.seal.open(RowKind::Snapshot, &key, row.value()).and_then(take_u64) {
-                Some((stored_at, body)) if stored_at == at => Ok(Some(body.to_vec())),
-                Some(_) | None => Err(corrupt(place, "the snapshot is damaged")),
+            match (at, row) {
+                (None, None) => Ok(None),
+                (Some(at), Some(row)) => self.open_snapshot(&key, place, at, row.value()).map(Some),
+                (Some(_), None) => Err(corrupt(place, "the snapshot is missing")),
+                (None, Some(_)) => Err(corrupt(place, "a snapshot that no head names")),
             }
         })
+    }
+
+    fn open_snapshot(
+        &self,
+        key: &StreamKey,
+        place: Place,
+        at: u64,
+        row: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        match self.seal.open(RowKind::Snapshot, key, row).and_then(take_u64) {
+            Some((stored_at, body)) if stored_at == at => Ok(body.to_vec()),
+            Some(_) | None => Err(corrupt(place, "the snapshot is damaged")),
+        }
     }
 
     /// Visits the records of a stream behind a position, stored ones and then waiting ones.

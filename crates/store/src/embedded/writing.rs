@@ -5,7 +5,7 @@ use redb::{Database, ReadableDatabase, TableError};
 
 use super::{HEADS, META, RECORDS, RedbStore, SNAPSHOTS, opening};
 use crate::engine::Engine;
-use crate::envelope::{Seal, StreamKey, record_key};
+use crate::envelope::{Seal, record_key};
 use crate::fault::{NOWHERE, corrupt, engine_error, guarded, refused};
 use crate::head::{META_KEY, Meta, MetaFault};
 use crate::pending::Pending;
@@ -26,16 +26,13 @@ impl RedbStore {
             is_poisoned: false,
         };
         store.check_seal()?;
-        store.committed = store.write(None, StoreErrorKind::Retry)?;
+        store.committed = store.write(StoreErrorKind::Retry)?;
         Ok(store)
     }
 
-    /// Commits what waits, and a snapshot; a failure poisons the store.
-    pub(super) fn commit(
-        &mut self,
-        snapshot: Option<&(StreamKey, Vec<u8>)>,
-    ) -> Result<(), StoreError> {
-        match guarded(NOWHERE, || self.write(snapshot, StoreErrorKind::Poisoned)) {
+    /// Commits what waits; a failure poisons the store.
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        match guarded(NOWHERE, || self.write(StoreErrorKind::Poisoned)) {
             Ok(meta) => {
                 self.committed = meta;
                 self.pending.clear();
@@ -49,15 +46,11 @@ impl RedbStore {
     }
 
     /// Writes everything in one durable transaction.
-    fn write(
-        &self,
-        snapshot: Option<&(StreamKey, Vec<u8>)>,
-        other: StoreErrorKind,
-    ) -> Result<Meta, StoreError> {
-        self.write_all(snapshot).map_err(|error| engine_error(error, NOWHERE, other))
+    fn write(&self, other: StoreErrorKind) -> Result<Meta, StoreError> {
+        self.write_all().map_err(|error| engine_error(error, NOWHERE, other))
     }
 
-    fn write_all(&self, snapshot: Option<&(StreamKey, Vec<u8>)>) -> Result<Meta, redb::Error> {
+    fn write_all(&self) -> Result<Meta, redb::Error> {
         let mut meta = Meta { end: self.end, ..self.committed };
         let transaction = self.database.begin_write()?;
         {
@@ -77,7 +70,7 @@ impl RedbStore {
                 meta.streams += u64::from(old.is_none());
             }
             let mut snapshots = transaction.open_table(SNAPSHOTS)?;
-            if let Some((key, row)) = snapshot {
+            for (key, row) in &self.pending.snapshots {
                 snapshots.insert(key, row.as_slice())?;
             }
             transaction.open_table(META)?.insert(META_KEY, meta.seal().as_slice())?;

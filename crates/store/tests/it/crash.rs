@@ -1,10 +1,10 @@
 //! What is left of a store that dies: everything synced, and nothing half.
 
-use lastword_ports::UpdateLog;
+use lastword_ports::{SnapshotStore, Stream, UpdateLog};
 use lastword_store::RedbStore;
 
 use crate::disk::{Counts, Disk};
-use crate::scenario::{CHANNEL, Contents, Dice, append, bodies, contents, fill, sync};
+use crate::scenario::{CHANNEL, Contents, Dice, OTHER, append, bodies, contents, fill, sync};
 
 #[test]
 fn a_kill_before_the_sync_loses_the_append_and_after_it_nothing() {
@@ -77,6 +77,35 @@ fn one_sync_of_the_disk_commits_any_number_of_appends() {
     let written = disk.counts();
     sync(&mut store);
     assert_eq!(disk.counts(), written, "a sync of nothing does not touch the disk");
+}
+
+/// A snapshot and its prune wait for the next sync: no crash takes a record that only a lost
+/// snapshot covers.
+#[test]
+fn a_snapshot_and_its_prune_cost_no_sync_of_their_own_and_survive_together() {
+    let disk = Disk::default();
+    let mut store = RedbStore::open_backend(disk.clone()).expect("it opens");
+    append(&mut store, CHANNEL, b"1");
+    let at = sync(&mut store);
+    let start = disk.counts();
+    for stream in [CHANNEL, OTHER, Stream::Payments] {
+        store.put(stream, at, b"state").expect("it works");
+        store.prune(stream, at).expect("it works");
+    }
+    assert_eq!(disk.counts(), start, "a snapshot does not touch the disk");
+    assert_eq!(bodies(&store, CHANNEL), Vec::<Vec<u8>>::new());
+    let lost = RedbStore::open_backend(disk.crash(|| true)).expect("it opens");
+    assert_eq!(bodies(&lost, CHANNEL), [b"1".to_vec()]);
+    assert_eq!(lost.latest(CHANNEL).expect("it reads"), None);
+
+    sync(&mut store);
+    assert_eq!(disk.counts().syncs, start.syncs + 1);
+    let kept = RedbStore::open_backend(disk.crash(|| false)).expect("it opens");
+    assert_eq!(bodies(&kept, CHANNEL), Vec::<Vec<u8>>::new());
+    for stream in [CHANNEL, OTHER, Stream::Payments] {
+        let snapshot = kept.latest(stream).expect("it reads").expect("it was put");
+        assert_eq!((snapshot.at, &snapshot.body[..]), (at, &b"state"[..]));
+    }
 }
 
 #[test]

@@ -82,6 +82,9 @@ fn a_snapshot_ahead_of_the_durable_log_is_refused() {
     assert_eq!(error.kind, StoreErrorKind::Refused);
     let _proof = store.sync().expect("it works");
     store.put(BOOK, lsn, b"state").expect("it is durable");
+    let lost = store.image(Survivors::SyncedOnly).latest(BOOK).expect("it works");
+    assert_eq!(lost, None, "no sync followed");
+    let _proof = store.sync().expect("it works");
     let latest = store.image(Survivors::SyncedOnly).latest(BOOK).expect("it works");
     assert_eq!(latest.map(|snapshot| snapshot.body), Some(b"state".to_vec()));
 }
