@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
 
 mod alone;
+mod bench;
 mod bitcoind;
 mod catalogue;
 mod ci;
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N
   model       every state of a model of the rules, in three modes; --json for a program
   alone       each crate packaged, built and tested outside the workspace
+  bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows
   bitcoind    finds a bitcoind or brings one, and prints its path
   demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Some("crash") => crash::run(&rest),
         Some("model") => model::run(&rest),
         Some("alone") => alone::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("bitcoind") => bitcoind::run(),
         Some("demo-real") => demo_real::run(&rest),
         Some(other) => Err(format!("unknown command `{other}`\n\n{USAGE}")),
