@@ -10,28 +10,18 @@
 //! is one that a channel makes; only signatures are any numbers, because a monitor verifies none.
 #![expect(clippy::print_stdout, reason = "a report is printed")]
 
+#[expect(dead_code, reason = "another report uses the rest")]
+mod tape;
+
 use std::error::Error;
 
-use bitcoin::hashes::Hash as _;
-use bitcoin::secp256k1::PublicKey;
-use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::{Amount, BlockHash, OutPoint, Txid};
-use lastword_bolt3::{ChannelKeys, point_of};
-use lastword_monitor::Monitor;
-use lastword_types::{
-    AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, CommitmentFormat,
-    CommitmentNumber, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcKey,
-    HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata, MonitorRecord, MonitorUpdate, NewChannel,
-    Outcome, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage, ReleasePaymentComplete,
-    RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, Told, UpdateId, UpdateStep,
-};
-use lastword_wire::encode_monitor_state;
+use lastword_types::{ChannelId, HtlcDirection};
+
+use tape::Tape;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const CHANNEL: ChannelId = ChannelId([7; 32]);
-const FUNDING_SAT: u64 = 100_000_000;
-const HTLC_MSAT: AmountMsat = AmountMsat(10_000_000);
 /// Enough that the few slots of revoked secrets that are added at powers of two are all there.
 const WARM_UP: u64 = 1_100;
 const TURNS: u64 = 400;
@@ -77,7 +67,7 @@ fn measure() -> Result<Vec<Line>> {
     let mut add = |id, what, unit, ours, peer, bar| {
         lines.push(Line { id, what, unit, ours, peer, bar, note: None });
     };
-    let fresh = Tape::new()?.bytes();
+    let fresh = Tape::new(CHANNEL)?.bytes();
     add("monitor.fresh", "a new channel", "bytes", fresh, Some(4_893.0), Some(1_500.0));
     let ten = pending(HtlcDirection::Offered, 10)?;
     add("monitor.pending_10", "10 pending payments", "bytes", ten, Some(19_499.0), None);
@@ -108,7 +98,7 @@ fn measure() -> Result<Vec<Line>> {
 
 /// The bytes of a monitor with so many HTLCs in every commitment.
 fn pending(direction: HtlcDirection, count: u64) -> Result<f64> {
-    let mut tape = Tape::new()?;
+    let mut tape = Tape::new(CHANNEL)?;
     for _ in 0..count {
         tape.add(direction)?;
     }
@@ -119,7 +109,7 @@ fn pending(direction: HtlcDirection, count: u64) -> Result<f64> {
 
 /// The bytes that one more turn leaves, in a channel that has seen many.
 fn growth(turn: impl Fn(&mut Tape) -> Result<()>) -> Result<f64> {
-    let mut tape = Tape::new()?;
+    let mut tape = Tape::new(CHANNEL)?;
     for _ in 0..WARM_UP {
         turn(&mut tape)?;
     }
@@ -128,233 +118,6 @@ fn growth(turn: impl Fn(&mut Tape) -> Result<()>) -> Result<f64> {
         turn(&mut tape)?;
     }
     Ok((tape.bytes() - before) / f64::from(u32::try_from(TURNS)?))
-}
-
-/// A channel and the records that it makes.
-struct Tape {
-    monitor: Monitor,
-    /// Ours and the peer's.
-    keys: [ChannelKeys; 2],
-    numbers: [CommitmentNumber; 2],
-    balances: [u64; 2],
-    pending: usize,
-    next_id: [u64; 2],
-}
-
-impl Tape {
-    fn new() -> Result<Self> {
-        let keys = [1, 2].map(|seed| ChannelKeys::derive(&[seed; 32], &CHANNEL.0));
-        let [local, remote] =
-            keys.each_ref().map(|keys| keys.side(Amount::from_sat(546), ToSelfDelay(144)));
-        let half = FUNDING_SAT * 1000 / 2;
-        let zero = CommitmentNumber::ZERO;
-        let new = NewChannel {
-            parameters: ChannelParameters {
-                channel_id: CHANNEL,
-                funding_outpoint: OutPoint { txid: Txid::from_byte_array([5; 32]), vout: 1 },
-                funding_amount: Amount::from_sat(FUNDING_SAT),
-                format: CommitmentFormat::AnchorsZeroFeeHtlc,
-                opener: Side::Local,
-                local,
-                remote,
-            },
-            local: local_commitment(zero, point(&keys[0], zero)?, [half, half]),
-            remote: remote_commitment(zero, point(&keys[1], zero)?, [half, half]),
-            birth: BlockRef { height: BlockHeight(800_000), hash: BlockHash::all_zeros() },
-        };
-        Ok(Self {
-            monitor: Monitor::create(new)?,
-            keys,
-            numbers: [zero; 2],
-            balances: [half, half],
-            pending: 0,
-            next_id: [0, 0],
-        })
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a snapshot has less than 2^52 bytes")]
-    fn bytes(&self) -> f64 {
-        encode_monitor_state(self.monitor.state()).len() as f64
-    }
-
-    /// Adds an HTLC until it is irrevocably committed.
-    fn add(&mut self, direction: HtlcDirection) -> Result<HtlcId> {
-        let htlc_id = HtlcId(self.next_id[place(direction)]);
-        self.next_id[place(direction)] += 1;
-        self.balances[place(direction)] -= HTLC_MSAT.0;
-        self.pending += 1;
-        let new = vec![HtlcAdded::New(htlc(direction, htlc_id))];
-        let known = vec![HtlcAdded::Known { direction, htlc_id }];
-        match direction {
-            HtlcDirection::Offered => {
-                self.remote(new, vec![])?;
-                self.local(known, vec![])?;
-            }
-            HtlcDirection::Received => {
-                self.local(new, vec![])?;
-                self.remote(known, vec![])?;
-            }
-        }
-        Ok(htlc_id)
-    }
-
-    /// Fulfils an HTLC by message, and tells the consumer.
-    fn settle(&mut self, direction: HtlcDirection, htlc_id: HtlcId) -> Result<()> {
-        let preimage = preimage(direction, htlc_id);
-        let reason = RemovalReason::Fulfilled { preimage };
-        let removed = || vec![HtlcRemoved { direction, htlc_id, reason }];
-        self.pending -= 1;
-        self.balances[1 - place(direction)] += HTLC_MSAT.0;
-        match direction {
-            HtlcDirection::Offered => {
-                self.update(vec![UpdateStep::Fulfill { htlc_id, preimage }])?;
-                self.local(vec![], removed())?;
-                self.remote(vec![], removed())?;
-                let outcome =
-                    Outcome::Sent { preimage, amount_msat: HTLC_MSAT, fee_msat: AmountMsat::ZERO };
-                let told = Told::Payment { generation: generation(htlc_id), outcome };
-                let htlc = HtlcKey { channel_id: CHANNEL, direction, htlc_id };
-                let release = ReleasePaymentComplete { htlc, told };
-                self.monitor.apply(&MonitorRecord::Release(release))?;
-            }
-            HtlcDirection::Received => {
-                self.update(vec![UpdateStep::Preimage { preimage }])?;
-                self.remote(vec![], removed())?;
-                self.local(vec![], removed())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A new commitment for each side, with the HTLCs of the one before.
-    fn turn(&mut self) -> Result<()> {
-        self.remote(vec![], vec![])?;
-        self.local(vec![], vec![])
-    }
-
-    fn local(&mut self, added: Vec<HtlcAdded>, removed: Vec<HtlcRemoved>) -> Result<()> {
-        let number = self.numbers[0].next().ok_or("there is a next number")?;
-        self.numbers[0] = number;
-        let htlc_signatures = vec![signature()?; self.pending];
-        let commitment = local_commitment(number, point(&self.keys[0], number)?, self.balances);
-        let commitment = LocalCommitment { added, removed, htlc_signatures, ..commitment };
-        self.update(vec![UpdateStep::LocalCommitment(commitment)])
-    }
-
-    /// The peer's next commitment, and its revocation of the one before.
-    fn remote(&mut self, added: Vec<HtlcAdded>, removed: Vec<HtlcRemoved>) -> Result<()> {
-        let revoked = self.numbers[1];
-        let number = revoked.next().ok_or("there is a next number")?;
-        self.numbers[1] = number;
-        let [ours, theirs] = self.balances;
-        let point = point(&self.keys[1], number)?;
-        let commitment = remote_commitment(number, point, [theirs, ours]);
-        let commitment = RemoteCommitment { added, removed, ..commitment };
-        let secret = self.keys[1].per_commitment_secret(revoked);
-        self.update(vec![UpdateStep::RemoteCommitment(commitment)])?;
-        self.update(vec![UpdateStep::RemoteRevocation { number: revoked, secret }])
-    }
-
-    fn update(&mut self, steps: Vec<UpdateStep>) -> Result<()> {
-        let update_id = UpdateId(self.monitor.state().latest_update.0 + 1);
-        let update = MonitorUpdate { channel_id: CHANNEL, update_id, steps };
-        self.monitor.apply(&MonitorRecord::Update(update))?;
-        Ok(())
-    }
-}
-
-/// Whose balance an HTLC comes from: ours or the peer's.
-fn place(direction: HtlcDirection) -> usize {
-    match direction {
-        HtlcDirection::Offered => 0,
-        HtlcDirection::Received => 1,
-    }
-}
-
-fn point(keys: &ChannelKeys, number: CommitmentNumber) -> Result<PublicKey> {
-    Ok(point_of(&keys.per_commitment_secret(number))?)
-}
-
-/// Whoever took it has verified it; the monitor does not.
-fn signature() -> Result<Signature> {
-    Ok(Signature::from_compact(&[1; 64])?)
-}
-
-fn local_commitment(
-    number: CommitmentNumber,
-    per_commitment_point: PublicKey,
-    [ours, theirs]: [u64; 2],
-) -> LocalCommitment {
-    LocalCommitment {
-        number,
-        per_commitment_point,
-        feerate_per_kw: FeeRatePerKw(1_000),
-        to_local_msat: AmountMsat(ours),
-        to_remote_msat: AmountMsat(theirs),
-        added: vec![],
-        removed: vec![],
-        signature: Signature::from_compact(&[1; 64]).expect("any numbers will do here"),
-        htlc_signatures: vec![],
-    }
-}
-
-fn remote_commitment(
-    number: CommitmentNumber,
-    per_commitment_point: PublicKey,
-    [theirs, ours]: [u64; 2],
-) -> RemoteCommitment {
-    RemoteCommitment {
-        number,
-        per_commitment_point,
-        feerate_per_kw: FeeRatePerKw(1_000),
-        to_local_msat: AmountMsat(theirs),
-        to_remote_msat: AmountMsat(ours),
-        added: vec![],
-        removed: vec![],
-    }
-}
-
-/// Bytes that differ for each HTLC, as random ones would.
-fn bytes(purpose: u8, htlc_id: HtlcId) -> [u8; 32] {
-    let mut preimage = vec![purpose];
-    preimage.extend(htlc_id.0.to_be_bytes());
-    bitcoin::hashes::sha256::Hash::hash(&preimage).to_byte_array()
-}
-
-fn preimage(direction: HtlcDirection, htlc_id: HtlcId) -> PaymentPreimage {
-    PaymentPreimage(bytes(if direction == HtlcDirection::Offered { 1 } else { 2 }, htlc_id))
-}
-
-fn generation(htlc_id: HtlcId) -> Generation {
-    let mut generation = [0; 16];
-    generation.copy_from_slice(&bytes(3, htlc_id)[..16]);
-    Generation(generation)
-}
-
-fn htlc(direction: HtlcDirection, htlc_id: HtlcId) -> Htlc {
-    let origin = match direction {
-        HtlcDirection::Offered => HtlcOrigin::Payment(PaymentOrigin {
-            payment_id: PaymentId(bytes(4, htlc_id)),
-            generation: generation(htlc_id),
-            attempt: 0,
-            part: PartIndex(0),
-            part_channels: vec![CHANNEL],
-            part_amount_msat: HTLC_MSAT,
-            total_msat: HTLC_MSAT,
-            fee_msat: AmountMsat::ZERO,
-            metadata: Metadata::Here(vec![]),
-            terms: Terms::default(),
-        }),
-        HtlcDirection::Received => HtlcOrigin::Ours,
-    };
-    Htlc {
-        direction,
-        htlc_id,
-        amount_msat: HTLC_MSAT,
-        payment_hash: preimage(direction, htlc_id).payment_hash(),
-        cltv_expiry: BlockHeight(800_144),
-        origin,
-    }
 }
 
 impl Line {

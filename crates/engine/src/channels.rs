@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use lastword_chain::WatchIndex;
+use lastword_chain::{RECENT_BLOCKS, WatchIndex};
 use lastword_monitor::Monitor;
 use lastword_ports::{Ledger, LedgerState, Ledgers, Lsn, Store, Stream};
 use lastword_types::{
@@ -24,6 +24,18 @@ struct Kept {
     synced_to: BlockHeight,
     /// Whether its funding output is spent or we decided to fail it.
     is_closed: bool,
+}
+
+impl Kept {
+    /// What is kept of a channel whose monitor is not in memory.
+    fn cold(card: &Card) -> Self {
+        Self {
+            slot: Slot::Cold,
+            latest_update: card.latest_update,
+            synced_to: card.synced_to.height,
+            is_closed: card.is_closed,
+        }
+    }
 }
 
 /// Where a channel's monitor is.
@@ -53,8 +65,11 @@ pub(crate) struct Channels {
     damaged: BTreeSet<ChannelId>,
     /// Who is concerned by a spend or a height.
     pub(crate) index: WatchIndex,
-    /// The channels by the block up to which they have seen the chain, for reorgs.
+    /// The channels by the block up to which they have seen the chain, for reorgs; only those that
+    /// have seen a block above `floor`.
     synced: BTreeSet<(BlockHeight, ChannelId)>,
+    /// No reorg goes below this height: the tracker refuses it.
+    floor: BlockHeight,
     /// The offered HTLCs of each payment whose outcome is not durably told.
     undelivered: BTreeMap<PaymentId, BTreeSet<HtlcKey>>,
     /// The same by HTLC: what is delivered may be forgotten at once, and the ledger is then silent.
@@ -63,6 +78,42 @@ pub(crate) struct Channels {
     untold: BTreeMap<ChannelId, usize>,
     /// The outbound halves of forwards whose inbound half is not durably settled.
     forwards: BTreeSet<HtlcKey>,
+}
+
+/// The least id there is.
+const FIRST_CHANNEL: ChannelId = ChannelId([0; 32]);
+
+/// Returns the highest block that no reorg from a tip takes away.
+fn reorg_floor(tip: BlockHeight) -> BlockHeight {
+    let deepest = u32::try_from(RECENT_BLOCKS).unwrap_or(u32::MAX);
+    BlockHeight(tip.0.saturating_sub(deepest))
+}
+
+/// The cards of a start, one after the other as a store hands them out.
+///
+/// They are put in their order at once when all are there: a map that is built of a sorted list
+/// needs half the memory of one that grows.
+#[derive(Debug, Default)]
+pub(crate) struct Cards {
+    kept: Vec<(ChannelId, Kept)>,
+    index: WatchIndex,
+}
+
+impl Cards {
+    pub(crate) fn take_in(&mut self, card: &Card) {
+        self.index.set(card.channel_id, &card.watched, card.next_deadline);
+        self.kept.push((card.channel_id, Kept::cold(card)));
+    }
+
+    /// Returns the channels, not one of them in memory.
+    pub(crate) fn into_channels(self, tip: BlockHeight) -> Channels {
+        let floor = reorg_floor(tip);
+        let is_recent = |kept: &Kept| kept.synced_to > floor;
+        let recent = self.kept.iter().filter(|(_, kept)| is_recent(kept));
+        let synced = recent.map(|(channel_id, kept)| (kept.synced_to, *channel_id)).collect();
+        let kept = self.kept.into_iter().collect();
+        Channels { kept, index: self.index, synced, floor, ..Channels::default() }
+    }
 }
 
 impl Channels {
@@ -93,17 +144,23 @@ impl Channels {
         let channel_id = card.channel_id;
         self.index.set(channel_id, &card.watched, card.next_deadline);
         let synced_to = card.synced_to.height;
-        let kept = self.kept.entry(channel_id).or_insert(Kept {
-            slot: Slot::Cold,
-            latest_update: card.latest_update,
-            synced_to,
-            is_closed: card.is_closed,
-        });
+        let kept = self.kept.entry(channel_id).or_insert_with(|| Kept::cold(card));
         kept.latest_update = card.latest_update;
         kept.is_closed = card.is_closed;
         let before = core::mem::replace(&mut kept.synced_to, synced_to);
         self.synced.remove(&(before, channel_id));
-        self.synced.insert((synced_to, channel_id));
+        if synced_to > self.floor {
+            self.synced.insert((synced_to, channel_id));
+        }
+    }
+
+    /// Forgets which channels have seen blocks that no reorg from this tip can take away.
+    pub(crate) fn settle_below(&mut self, tip: BlockHeight) {
+        let floor = reorg_floor(tip);
+        if floor > self.floor {
+            self.floor = floor;
+            self.synced = self.synced.split_off(&(floor.plus(1), FIRST_CHANNEL));
+        }
     }
 
     pub(crate) fn insert(&mut self, channel_id: ChannelId, warm: Warm) {
@@ -119,7 +176,7 @@ impl Channels {
 
     /// Returns the sound channels that have seen a block above `height`.
     pub(crate) fn synced_above(&self, height: BlockHeight) -> Vec<ChannelId> {
-        let above = self.synced.range((height.plus(1), ChannelId([0; 32]))..).map(|(_, id)| *id);
+        let above = self.synced.range((height.plus(1), FIRST_CHANNEL)..).map(|(_, id)| *id);
         above.filter(|id| !self.is_damaged(*id)).collect()
     }
 

@@ -72,6 +72,7 @@ impl Driver {
             self.tracker = tracker;
         }
         if self.tip() != start {
+            self.channels.settle_below(self.tip().height);
             self.append_tip()?;
         }
         Ok(())

@@ -1,7 +1,5 @@
 //! [`Logs`]: one log or two, and what of them is known to be durable.
 
-use core::ops::ControlFlow;
-
 use lastword_ports::{
     Durable, Frame, Lsn, Place, Proofs, SnapshotStore, Store, StoreError, StoreErrorKind, Stream,
     UpdateLog,
@@ -139,15 +137,5 @@ impl Logs {
         let log = self.log(kind);
         log.store.put(stream, at, body)?;
         log.store.prune(stream, at)
-    }
-
-    /// Says whether the stream has a record behind `covers`.
-    pub(crate) fn has_record_after(&self, stream: Stream, covers: Lsn) -> Result<bool, StoreError> {
-        let mut found = false;
-        self.store(stream).replay(stream, Some(covers), &mut |_, _| {
-            found = true;
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
     }
 }

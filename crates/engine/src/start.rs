@@ -8,12 +8,12 @@ use std::ops::ControlFlow;
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
-use lastword_ports::{Lsn, PaymentBook as _, Stream};
+use lastword_ports::{PaymentBook as _, Stream};
 use lastword_reload::Scope;
-use lastword_types::{Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
+use lastword_types::{BlockRef, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
 use lastword_wire as wire;
 
-use crate::channels::Channels;
+use crate::channels::Cards;
 use crate::driver::Driver;
 use crate::error::EngineError;
 use crate::growth::Growth;
@@ -34,26 +34,15 @@ impl Driver {
     /// A failure of a store, or damaged bytes of the payment book, the tip or a card. A damaged
     /// channel is set apart and named by [`damaged`](Self::damaged).
     pub fn start(ports: Ports) -> Result<Self, EngineError> {
-        let mut logs = Logs::new(ports.monitors, ports.books, ports.observer);
+        let logs = Logs::new(ports.monitors, ports.books, ports.observer);
         let mut source = ports.source;
-        let end = logs.end()?;
-        let (cards, tip) = read_cards(&logs)?;
-        let mut channels = Channels::default();
-        let mut wanted = Vec::new();
-        for card in &cards {
-            channels.follow(card);
-            let covers = Lsn { log: end.log, position: card.covers };
-            let is_stale = logs.has_record_after(Stream::Channel(card.channel_id), covers)?;
-            // A closed channel may have nothing left but an alarm that nobody has heard.
-            if is_stale || card.has_undelivered || card.has_claims || card.is_closed {
-                wanted.push(card.channel_id);
-            }
-        }
-        let tracker = match (tip, oldest(&cards)) {
+        let CardsRead { cards, wanted, oldest, tip } = read_cards(&logs)?;
+        let tracker = match (tip, oldest) {
             (Some(tip), _) => Tracker::new(tip),
             (None, Some(best)) => Tracker::new(ChainTip { best, recent: Vec::new() }),
             (None, None) => Tracker::begin(&mut *source)?,
         };
+        let channels = cards.into_channels(tracker.tip().height);
         let (payments, book_growth) = read_book(&logs)?;
         let mut driver = Self {
             logs,
@@ -127,20 +116,48 @@ impl Driver {
     }
 }
 
-/// Reads the card of every channel, and the tip.
-fn read_cards(logs: &Logs) -> Result<(Vec<Card>, Option<ChainTip>), EngineError> {
-    let (mut cards, mut tip, mut failure) = (Vec::new(), None, None);
-    logs.store(Stream::Chain).cards(&mut |stream, body| {
-        let read = match stream {
-            Stream::Channel(_) => wire::decode_card(body).map(|card| cards.push(card)),
-            Stream::Chain => wire::decode_chain_tip(body).map(|found| tip = Some(found)),
+/// What the cards say.
+#[derive(Default)]
+struct CardsRead {
+    cards: Cards,
+    /// The channels whose monitors have to be read.
+    wanted: Vec<ChannelId>,
+    /// The block from which every channel is covered.
+    oldest: Option<BlockRef>,
+    tip: Option<ChainTip>,
+}
+
+impl CardsRead {
+    /// Takes in the card of a channel whose log ends at `last`.
+    fn take_in(&mut self, card: &Card, last: u64) {
+        self.cards.take_in(card);
+        let is_stale = last > card.covers;
+        // A closed channel may have nothing left but an alarm that nobody has heard.
+        if is_stale || card.has_undelivered || card.has_claims || card.is_closed {
+            self.wanted.push(card.channel_id);
+        }
+        if self.oldest.is_none_or(|oldest| card.synced_to.height < oldest.height) {
+            self.oldest = Some(card.synced_to);
+        }
+    }
+}
+
+/// Reads the card of every channel, and the tip; no more than one card is in memory at a time.
+fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
+    let (mut read, mut failure) = (CardsRead::default(), None);
+    logs.store(Stream::Chain).cards(&mut |stored| {
+        let result = match stored.stream {
+            Stream::Channel(_) => {
+                wire::decode_card(stored.body).map(|card| read.take_in(&card, stored.last))
+            }
+            Stream::Chain => wire::decode_chain_tip(stored.body).map(|tip| read.tip = Some(tip)),
             Stream::Payments => Ok(()),
         };
-        if let Err(source) = read {
+        if let Err(source) = result {
             failure = Some(EngineError::Bytes { what: "a card", source });
         }
     })?;
-    failure.map_or(Ok((cards, tip)), Err)
+    failure.map_or(Ok(read), Err)
 }
 
 /// Folds the payment book.
@@ -171,11 +188,6 @@ fn read_book(logs: &Logs) -> Result<(Payments, Growth), EngineError> {
         }
     })?;
     failure.map_or(Ok((payments, growth)), Err)
-}
-
-/// Returns the block from which every channel is covered.
-fn oldest(cards: &[Card]) -> Option<lastword_types::BlockRef> {
-    cards.iter().map(|card| card.synced_to).min_by_key(|block| block.height)
 }
 
 /// Draws the epoch of an outbox: random, so that no cursor of an earlier start is taken for one of

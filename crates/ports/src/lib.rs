@@ -22,4 +22,4 @@ pub use event::{EventHandler, HandlerError};
 pub use ledger::{Ledger, LedgerState, Ledgers};
 pub use log::{Frame, Place, StoreError, StoreErrorKind, Stream, UpdateLog};
 pub use signer::{ChannelSigner, SignerError, SigningRequest};
-pub use snapshot::{Snapshot, SnapshotStore, Store};
+pub use snapshot::{Snapshot, SnapshotStore, Store, StoredCard};

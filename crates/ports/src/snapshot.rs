@@ -15,13 +15,26 @@ pub struct Snapshot {
     pub body: Vec<u8>,
 }
 
+/// A card as a store keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredCard<'a> {
+    /// Whose it is.
+    pub stream: Stream,
+    /// The position of the last record of the stream, 0 if it never had one; where that record is
+    /// forgotten, either of the two. A card that covers less is older than its stream.
+    pub last: u64,
+    /// Its bytes.
+    pub body: &'a [u8],
+}
+
 /// Snapshots and cards beside an [`UpdateLog`].
 ///
 /// # To be correct, an implementation must
 ///
 /// - replace the snapshot of a stream whole: after a crash the old one or the new one is there;
 /// - return from `cards` the newest card of every stream, with what was appended and not yet
-///   synced, before a crash; after a crash the newest of what survived;
+///   synced, before a crash; after a crash the newest of what survived; each with the end of its
+///   stream;
 /// - refuse damaged bytes with [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) and the
 ///   stream.
 ///
@@ -47,12 +60,13 @@ pub trait SnapshotStore {
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its bytes are damaged.
     fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError>;
 
-    /// Visits the card of every stream that has one, ordered by stream.
+    /// Visits the card of every stream that has one, ordered by stream; the visitor does not use
+    /// the store.
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if the bytes of one are damaged.
-    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError>;
+    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError>;
 }
 
 /// A log with its snapshots and cards.
@@ -71,7 +85,7 @@ macro_rules! forward_snapshot_store {
                 (**self).latest(stream)
             }
 
-            fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
+            fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
                 (**self).cards(visit)
             }
         }

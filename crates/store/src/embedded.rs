@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoreErrorKind, Stream,
-    UpdateLog,
+    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoreErrorKind, StoredCard,
+    Stream, UpdateLog,
 };
 use redb::{Builder, StorageBackend, TableDefinition};
 
@@ -250,7 +250,7 @@ impl SnapshotStore for RedbStore {
 
     /// Visits the cards. A damaged one is left out and reported at the end, when every other was
     /// visited: one channel's damage sets that channel apart and no other.
-    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
         self.usable()?;
         self.visit_cards(visit)
     }

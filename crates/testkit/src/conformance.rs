@@ -45,7 +45,7 @@ pub enum Rule {
     PrefixSurvives,
     /// Prune forgets what it was asked to forget and nothing else.
     PruneForgets,
-    /// The newest card of every stream is visited once, ordered by stream.
+    /// The newest card of every stream is visited once, ordered by stream, with its stream's end.
     CardNewest,
     /// A card is part of its batch: after a crash it is the newest of what survived.
     CardSurvives,

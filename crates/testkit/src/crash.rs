@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind, Stream,
-    UpdateLog,
+    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
+    StoredCard, Stream, UpdateLog,
 };
 
 use crate::state::{Operation, State};
@@ -239,10 +239,10 @@ impl SnapshotStore for CrashStore {
         Ok(snapshot.map(|(at, body)| Snapshot { at: self.lsn(*at), body: body.to_vec() }))
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
-        let cards = self.inner().live.cards.clone();
-        for (stream, body) in &cards {
-            visit(*stream, body);
+    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+        let live = self.inner().live.clone();
+        for (stream, body) in &live.cards {
+            visit(StoredCard { stream: *stream, last: live.last(*stream), body });
         }
         Ok(())
     }

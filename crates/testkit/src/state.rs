@@ -71,6 +71,12 @@ impl State {
         records.map(|(position, body)| (*position, Arc::clone(body))).collect()
     }
 
+    /// Returns the position of the last record of a stream.
+    pub(crate) fn last(&self, stream: Stream) -> u64 {
+        let last = self.records.get(&stream).and_then(BTreeMap::last_key_value);
+        last.map_or(0, |(position, _)| *position)
+    }
+
     fn add(&mut self, frame: &OwnedFrame) {
         self.end += 1;
         let body = Arc::clone(&frame.body);

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use lastword_engine::{Driver, EngineError};
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, Store, StoreError, Stream, UpdateLog,
+    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, Store, StoreError, StoredCard, Stream,
+    UpdateLog,
 };
 use lastword_testkit::{CrashStore, Survivors};
 use lastword_types::{Event, HtlcFailure, MonitorRecord, PaymentRecord};
@@ -131,7 +132,7 @@ impl SnapshotStore for Prover {
         self.inner.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
         self.inner.cards(visit)
     }
 }

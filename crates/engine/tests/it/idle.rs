@@ -11,9 +11,9 @@ use crate::world::{ANCHORS, Part, STATIC, channel_id};
 fn monitors_cards(store: &CrashStore) -> Vec<(Stream, Vec<u8>)> {
     let mut cards = Vec::new();
     store
-        .cards(&mut |stream, body| {
-            if stream != Stream::Chain {
-                cards.push((stream, body.to_vec()));
+        .cards(&mut |card| {
+            if card.stream != Stream::Chain {
+                cards.push((card.stream, card.body.to_vec()));
             }
         })
         .unwrap();

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod breach;
+mod cards;
 mod channel;
 mod crash;
 mod damage;

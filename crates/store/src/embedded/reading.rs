@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 
-use lastword_ports::{Lsn, Place, StoreError, StoreErrorKind, Stream};
+use lastword_ports::{Lsn, Place, StoreError, StoreErrorKind, StoredCard, Stream};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
 use super::{HEADS, RECORDS, RedbStore, SNAPSHOTS, opening};
@@ -167,7 +167,7 @@ impl RedbStore {
     /// Visits the stored cards and the waiting ones in the order of their streams.
     pub(super) fn visit_cards(
         &self,
-        visit: &mut dyn FnMut(Stream, &[u8]),
+        visit: &mut dyn FnMut(StoredCard<'_>),
     ) -> Result<(), StoreError> {
         let mut waiting = self.pending.heads.iter().peekable();
         let mut stored_count = 0;
@@ -215,11 +215,11 @@ impl RedbStore {
 fn visit_before<'a>(
     waiting: &mut Peekable<impl Iterator<Item = (&'a StreamKey, &'a Head)>>,
     stored: Option<(&StreamKey, &Head)>,
-    visit: &mut dyn FnMut(Stream, &[u8]),
+    visit: &mut dyn FnMut(StoredCard<'_>),
 ) {
     let mut show = |key: &StreamKey, head: &Head| {
         if let (Some(stream), Some((_, body))) = (stream_of(key), &head.card) {
-            visit(stream, body);
+            visit(StoredCard { stream, last: head.last, body });
         }
     };
     let mut is_replaced = false;

@@ -36,7 +36,7 @@ fn a_failed_sync_is_typed_and_poisons_every_later_call() {
             store.prune(CHANNEL, lsn),
             store.put(CHANNEL, lsn, b""),
             store.latest(CHANNEL).map(drop),
-            store.cards(&mut |_, _| {}),
+            store.cards(&mut |_| {}),
         ]
         .map(|result| result.expect_err("poisoned").kind);
         assert_eq!(kinds, [StoreErrorKind::Poisoned; 7]);

@@ -58,7 +58,7 @@ pub(crate) fn bodies(store: &impl UpdateLog, stream: Stream) -> Vec<Vec<u8>> {
 /// Returns the cards that were visited, and how it ended.
 pub(crate) fn cards(store: &(impl SnapshotStore + ?Sized)) -> (Cards, Result<(), StoreError>) {
     let mut cards = Vec::new();
-    let result = store.cards(&mut |stream, body| cards.push((stream, body.to_vec())));
+    let result = store.cards(&mut |card| cards.push((card.stream, card.body.to_vec())));
     (cards, result)
 }
 

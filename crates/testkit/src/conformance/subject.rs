@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use lastword_ports::{Durable, Frame, Lsn, Snapshot, SnapshotStore, StoreError, Stream, UpdateLog};
 use lastword_types::ChannelId;
 
-use super::{Harness, Rule, Violation};
+use super::{Harness, Rule, Violation, expect_equal};
 
 /// The streams of the suites, in their order.
 pub(super) const STREAMS: [Stream; 4] = [
@@ -123,11 +123,28 @@ where
 }
 
 /// Returns the cards of a store as they are visited.
-pub(super) fn cards_of(store: &impl SnapshotStore) -> Result<Vec<(Stream, Vec<u8>)>, Violation> {
-    let mut cards = Vec::new();
+pub(super) fn cards_of(
+    store: &(impl UpdateLog + SnapshotStore),
+) -> Result<Vec<(Stream, Vec<u8>)>, Violation> {
+    let (mut cards, mut ends) = (Vec::new(), Vec::new());
     store
-        .cards(&mut |stream, body| cards.push((stream, body.to_vec())))
+        .cards(&mut |card| {
+            cards.push((card.stream, card.body.to_vec()));
+            ends.push((card.stream, card.last));
+        })
         .map_err(|error| refused("cards", &error))?;
+    for (stream, told) in ends {
+        let mut last = None;
+        store
+            .replay(stream, None, &mut |lsn, _| {
+                last = Some(lsn.position);
+                ControlFlow::Continue(())
+            })
+            .map_err(|error| refused("replay", &error))?;
+        if let Some(last) = last {
+            expect_equal(Rule::CardNewest, "the end of a card's stream", &told, &last)?;
+        }
+    }
     Ok(cards)
 }
 

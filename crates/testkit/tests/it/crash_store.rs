@@ -132,7 +132,7 @@ fn a_failed_sync_poisons_every_call_whether_it_wrote_or_not() {
             store.prune(BOOK, lsn),
             store.put(BOOK, lsn, b""),
             store.latest(BOOK).map(drop),
-            store.cards(&mut |_, _| {}),
+            store.cards(&mut |_| {}),
         ]
         .map(|result| result.expect_err("poisoned").kind);
         assert_eq!(kinds, [StoreErrorKind::Poisoned; 7]);
@@ -157,7 +157,7 @@ fn text(store: &CrashStore) -> String {
 
 fn cards(store: &CrashStore) -> Vec<Vec<u8>> {
     let mut cards = Vec::new();
-    store.cards(&mut |_, body| cards.push(body.to_vec())).expect("it works");
+    store.cards(&mut |card| cards.push(card.body.to_vec())).expect("it works");
     cards
 }
 

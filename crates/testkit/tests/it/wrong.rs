@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind, Stream,
-    UpdateLog,
+    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
+    StoredCard, Stream, UpdateLog,
 };
 use lastword_testkit::conformance::Harness;
 use lastword_testkit::{CrashStore, Survivors};
@@ -35,6 +35,7 @@ pub(crate) enum Mistake {
     PruneTakesOtherStreams,
     ForgetsCards,
     CardsAreOutOfOrder,
+    CardsForgetTheEnd,
     KeepsTheFirstCard,
     CardsOutliveTheirBatch,
     SnapshotIsNotReplaced,
@@ -103,7 +104,7 @@ impl Harness for WrongHarness {
 impl Wrong {
     fn over(mistake: Mistake, inner: CrashStore) -> Self {
         let mut cards = Vec::new();
-        let read = inner.cards(&mut |stream, body| cards.push((stream, body.to_vec())));
+        let read = inner.cards(&mut |card| cards.push((card.stream, card.body.to_vec())));
         read.expect("it works");
         Self { mistake, inner, unsynced: Vec::new(), cards, snapshots: Vec::new() }
     }
@@ -244,7 +245,7 @@ impl SnapshotStore for Wrong {
         Ok(of_stream.map(|(_, snapshot)| snapshot.clone()))
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(Stream, &[u8])) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
         let mut cards = self.cards.clone();
         match self.mistake {
             Mistake::CardsAreOutOfOrder => cards.sort_by(|a, b| b.cmp(a)),
@@ -252,7 +253,14 @@ impl SnapshotStore for Wrong {
             _ => cards.sort(),
         }
         for (stream, body) in cards {
-            visit(stream, &body);
+            let mut last = 0;
+            if self.mistake != Mistake::CardsForgetTheEnd {
+                self.inner.replay(stream, None, &mut |lsn, _| {
+                    last = lsn.position;
+                    ControlFlow::Continue(())
+                })?;
+            }
+            visit(StoredCard { stream, last, body: &body });
         }
         Ok(())
     }

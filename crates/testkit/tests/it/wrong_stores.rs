@@ -57,6 +57,7 @@ fn every_mistake_of_a_snapshot_store_is_found() {
     let expected = [
         (Mistake::ForgetsCards, Rule::CardNewest),
         (Mistake::CardsAreOutOfOrder, Rule::CardNewest),
+        (Mistake::CardsForgetTheEnd, Rule::CardNewest),
         (Mistake::KeepsTheFirstCard, Rule::CardNewest),
         (Mistake::CardsOutliveTheirBatch, Rule::CardSurvives),
         (Mistake::SyncForgetsToWrite, Rule::CardSurvives),

@@ -1,0 +1,14 @@
+//! What a block costs by the number of channels that watch:
+//!
+//! `RUSTFLAGS="--cfg lastword_bench" cargo bench -p lastword-chain`
+//!
+//! Without that cfg there is nothing here, so that nobody who only tests builds criterion.
+//! `docs/COST.md` says what it should be, and why.
+
+#[cfg(lastword_bench)]
+mod measure;
+
+fn main() {
+    #[cfg(lastword_bench)]
+    measure::run();
+}

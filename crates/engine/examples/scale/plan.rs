@@ -1,0 +1,105 @@
+//! What a plan over everything costs, beside a walk over the same entries.
+
+use std::collections::BTreeMap;
+
+use lastword_engine::{NoChannels, NoForwards};
+use lastword_monitor::Monitor;
+use lastword_payments::Payments;
+use lastword_ports::{Ledger, LedgerState, Ledgers};
+use lastword_reload::{Scope, View, plan};
+use lastword_types::{ChannelId, HtlcDirection, HtlcOrigin, MonitorState};
+
+use crate::memory::channel_id;
+use crate::tape::Tape;
+use crate::{Line, Result, least, ratio};
+
+const CHANNELS: u32 = 1_000;
+const HTLCS: u32 = 100;
+const ROUNDS: u32 = 5;
+
+pub(crate) fn measure() -> Result<Vec<Line>> {
+    let monitors = Monitors::new()?;
+    let walk = least(
+        ROUNDS,
+        || (),
+        |()| {
+            let mut count = 0_u32;
+            monitors.for_each(&mut |ledger| {
+                ledger.for_each_undelivered(&mut |entry| {
+                    count += u32::from(entry.verdict.is_final());
+                });
+            });
+            assert_eq!(count, CHANNELS * HTLCS, "each was fulfilled, and nobody knows");
+        },
+    );
+    let payments = Payments::new();
+    let view = View {
+        ledgers: &monitors,
+        payments: &payments,
+        forwards: &NoForwards,
+        channels: &NoChannels,
+    };
+    let planned = least(ROUNDS, || (), |()| plan(&Scope::All, &view).actions.len());
+    let what = "planning 100,000 undelivered HTLCs in 1,000 monitors".into();
+    let unit = "of walking them";
+    Ok(vec![
+        Line { id: "plan", what, unit, ours: ratio(planned, walk), bar: Some(10.0) },
+        Line {
+            id: "plan-walk",
+            what: "walking them, each".into(),
+            unit: "ns",
+            ours: walk.as_secs_f64() * 1e9 / f64::from(CHANNELS * HTLCS),
+            bar: None,
+        },
+    ])
+}
+
+/// Monitors, each with HTLCs whose outcome nobody was told.
+struct Monitors(BTreeMap<ChannelId, Monitor>);
+
+impl Monitors {
+    fn new() -> Result<Self> {
+        let mut tape = Tape::new(channel_id(0))?;
+        for _ in 0..HTLCS {
+            let htlc_id = tape.add(HtlcDirection::Offered)?;
+            tape.fulfil(htlc_id)?;
+        }
+        let pattern = tape.monitor.state();
+        let monitor = |number| Ok(Monitor::restore(state_like(pattern, number))?);
+        let monitors: Result<Vec<Monitor>> = (0..CHANNELS).map(monitor).collect();
+        let by_channel =
+            monitors?.into_iter().map(|monitor| (Ledger::channel_id(&monitor), monitor));
+        Ok(Self(by_channel.collect()))
+    }
+}
+
+/// The same channel under another name, with payments of its own.
+fn state_like(pattern: &MonitorState, number: u32) -> MonitorState {
+    let mut state = pattern.clone();
+    state.parameters.channel_id = channel_id(number);
+    for held in state.htlcs.values_mut() {
+        if let HtlcOrigin::Payment(origin) = &mut held.htlc.origin {
+            origin.payment_id.0[..4].copy_from_slice(&number.to_be_bytes());
+            origin.part_channels = vec![channel_id(number)];
+        }
+    }
+    state
+}
+
+impl Ledgers for Monitors {
+    fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_> {
+        self.0
+            .get(&channel_id)
+            .map_or(LedgerState::Missing, |monitor| LedgerState::Present(monitor))
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger)) {
+        for monitor in self.0.values() {
+            visit(monitor);
+        }
+    }
+
+    fn is_closed(&self, _: ChannelId) -> bool {
+        false
+    }
+}
