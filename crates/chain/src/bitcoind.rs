@@ -1,13 +1,15 @@
 //! Blocks from and transactions to a bitcoind: [`BitcoindSource`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use bitcoin::consensus::encode::{deserialize, deserialize_partial, serialize_hex};
+use bitcoin::consensus::encode::{
+    deserialize, deserialize_hex, deserialize_partial, serialize_hex,
+};
 use bitcoin::hashes::Hash;
 use bitcoin::hex::FromHex;
-use bitcoin::{Block, BlockHash, Transaction};
+use bitcoin::{Block, BlockHash, OutPoint, Transaction};
 use lastword_ports::{BlockSource, Broadcaster, ChainError, ChainErrorKind, Header};
 use lastword_types::{BlockHeight, BlockRef};
 use serde::Deserialize;
@@ -64,6 +66,13 @@ struct PackageAnswer {
     /// By wtxid.
     #[serde(rename = "tx-results")]
     results: BTreeMap<String, PackageResult>,
+}
+
+/// What `gettxspendingprevout` says of one output.
+#[derive(Debug, Deserialize)]
+struct Spending {
+    /// Absent while no transaction of the mempool spends it.
+    spendingtxid: Option<String>,
 }
 
 /// What `submitpackage` says of one transaction.
@@ -148,6 +157,43 @@ impl BlockSource for BitcoindSource {
             return Err(nonsense("bitcoind answered with another block"));
         }
         Ok(bytes)
+    }
+
+    /// Asks once for all outputs, and once for each transaction that is new to this call.
+    fn unconfirmed_spends(
+        &mut self,
+        outpoints: &[OutPoint],
+    ) -> Result<Vec<Transaction>, ChainError> {
+        if outpoints.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked: Vec<Value> =
+            outpoints.iter().map(|it| json!({ "txid": it.txid, "vout": it.vout })).collect();
+        let spending: Vec<Spending> = self
+            .rpc
+            .call("gettxspendingprevout", &[json!(asked)])
+            .map_err(Failure::into_chain_error)?;
+        let txids: BTreeSet<String> =
+            spending.into_iter().filter_map(|spending| spending.spendingtxid).collect();
+        let mut spends = Vec::new();
+        for txid in txids {
+            spends.extend(self.unconfirmed(&txid)?);
+        }
+        Ok(spends)
+    }
+}
+
+impl BitcoindSource {
+    /// Returns a transaction of the mempool, or none if it left meanwhile.
+    fn unconfirmed(&mut self, txid: &str) -> Result<Option<Transaction>, ChainError> {
+        let answer: Result<String, Failure> = self.rpc.call("getrawtransaction", &[json!(txid)]);
+        match answer {
+            Ok(hex) => deserialize_hex(&hex).map(Some).map_err(|error| {
+                nonsense("bitcoind's transaction does not decode").with_source(error)
+            }),
+            Err(Failure::Refusal(_)) => Ok(None),
+            Err(Failure::Chain(error)) => Err(error),
+        }
     }
 }
 

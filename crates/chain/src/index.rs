@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use bitcoin::{Block, OutPoint, Txid};
+use bitcoin::{Block, OutPoint, Transaction, Txid};
 use lastword_types::{BlockHeight, ChannelId};
 
 use crate::raw::RawBlock;
@@ -111,7 +111,7 @@ impl Spends for Block {
     }
 
     fn txid(&self, place: usize) -> Option<Txid> {
-        self.txdata.get(place).map(bitcoin::Transaction::compute_txid)
+        self.txdata.get(place).map(Transaction::compute_txid)
     }
 }
 
@@ -234,6 +234,12 @@ impl WatchIndex {
             }
         }
         found
+    }
+
+    /// Returns the channels that watch an output which a transaction spends, in order.
+    pub fn concerned_by(&self, transaction: &Transaction) -> BTreeSet<ChannelId> {
+        let spends = transaction.input.iter().map(|input| input.previous_output);
+        spends.flat_map(|outpoint| self.watchers_of(&outpoint).collect::<Vec<_>>()).collect()
     }
 
     fn watchers_of(&self, outpoint: &OutPoint) -> impl Iterator<Item = ChannelId> + '_ {

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
-use lastword_types::{BlockHeight, ChannelId, ClaimRequest};
+use lastword_types::{BlockHeight, ChannelId, ClaimKind, ClaimRequest, SweepWitness};
 
 use crate::channel::{Channel, is_sociable};
 use crate::error::ClaimError;
@@ -145,6 +145,16 @@ impl Claims {
             .min()
     }
 
+    /// Returns the outputs that somebody else can take with a preimage, in order: those of HTLCs that
+    /// we offered, and those that a revoked commitment has for HTLCs.
+    ///
+    /// Their unconfirmed spends are worth a look, for they may show the preimage early.
+    pub fn shows_preimage(&self) -> Vec<OutPoint> {
+        let requests = self.channels.values().flat_map(|channel| channel.requests.values());
+        let open = requests.map(|pending| &pending.request).filter(|it| is_open_to_a_preimage(it));
+        open.map(|request| request.outpoint).collect()
+    }
+
     /// Returns the outputs that the last call left because they were not worth their fee, in order.
     ///
     /// They are looked at again at every call; anchors, which never pay alone, are among them.
@@ -178,5 +188,21 @@ impl Claims {
                 })
             })
             .collect()
+    }
+}
+
+fn is_open_to_a_preimage(request: &ClaimRequest) -> bool {
+    match &request.kind {
+        ClaimKind::Commitment { .. } => false,
+        ClaimKind::SecondStage { preimage, .. } => preimage.is_none(),
+        ClaimKind::Sweep { witness, .. } => match witness {
+            SweepWitness::HtlcTimeout { .. } | SweepWitness::HtlcRevocation { .. } => true,
+            SweepWitness::Delayed { .. }
+            | SweepWitness::PaymentKeyHash { .. }
+            | SweepWitness::PaymentKey
+            | SweepWitness::Anchor
+            | SweepWitness::HtlcPreimage { .. }
+            | SweepWitness::Revocation { .. } => false,
+        },
     }
 }

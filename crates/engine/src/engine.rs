@@ -4,6 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
+use bitcoin::Transaction;
 use lastword_ports::EventHandler;
 use lastword_reload::PaymentStatus;
 use lastword_types::{
@@ -180,6 +181,15 @@ impl Engine {
     /// As there, and [`EngineError::Stopped`].
     pub async fn poll_chain(&self) -> Result<BlockRef, EngineError> {
         self.call(Driver::poll_chain).await?
+    }
+
+    /// See [`Driver::seen_in_mempool`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn seen_in_mempool(&self, transaction: Transaction) -> Result<(), EngineError> {
+        self.call(move |driver| driver.seen_in_mempool(&transaction)).await?
     }
 
     /// Polls the chain every `interval` until the engine stops; a failure is said and tried again.

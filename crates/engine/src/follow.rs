@@ -38,12 +38,59 @@ impl Driver {
             }
             Ok(()) | Err(_) => self.tip().height,
         };
+        if followed.is_ok() {
+            self.look_into_mempool();
+        }
         let offered = self.offer_claims(height);
         caught_up?;
         followed?;
         given_up?;
         offered?;
         Ok(self.tip())
+    }
+
+    /// Takes in an unconfirmed transaction, from wherever it is known: a preimage that it shows for an
+    /// HTLC of ours is evidence, and goes the way of evidence on chain. Anything else about it is
+    /// ignored, whatever it holds.
+    ///
+    /// [`poll_chain`](Self::poll_chain) does this with what its source has in its mempool.
+    ///
+    /// # Crash safety
+    ///
+    /// The evidence is durable before anything is told or claimed upstream. It stands whether the
+    /// transaction confirms or not; our own claim on the output is wanted until a spend is confirmed.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the store.
+    pub fn seen_in_mempool(&mut self, transaction: &Transaction) -> Result<(), EngineError> {
+        let mut entries = Vec::new();
+        for channel_id in self.channels.index.concerned_by(transaction) {
+            if self.channels.is_damaged(channel_id) {
+                continue;
+            }
+            self.warm(channel_id)?;
+            let evidence = self.channels.get(channel_id)?.monitor.evidence_in(transaction);
+            let record = |evidence| Entry::Monitor(channel_id, MonitorRecord::Mempool(evidence));
+            entries.extend(evidence.into_iter().map(record));
+        }
+        if entries.is_empty() { Ok(()) } else { self.submit(Batch { entries, tip: None }) }
+    }
+
+    /// Asks the source for unconfirmed spends of outputs that a preimage opens. What fails is said, for
+    /// the chain will tell the same later.
+    fn look_into_mempool(&mut self) {
+        let outpoints = self.claims.shows_preimage();
+        if outpoints.is_empty() {
+            return;
+        }
+        let seen = self.source.unconfirmed_spends(&outpoints).map_err(EngineError::Chain);
+        let taken = seen.and_then(|transactions| {
+            transactions.iter().try_for_each(|transaction| self.seen_in_mempool(transaction))
+        });
+        if let Err(error) = taken {
+            tracing::warn!(%error, "the mempool was not looked into");
+        }
     }
 
     fn follow(&mut self) -> Result<(), EngineError> {

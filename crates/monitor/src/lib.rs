@@ -18,6 +18,7 @@ mod ledger;
 mod levels;
 mod machine;
 mod marks;
+mod mempool;
 mod outputs;
 mod release;
 mod revoked;

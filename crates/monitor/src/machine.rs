@@ -4,10 +4,11 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use bitcoin::Transaction;
 use lastword_types::{
     Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Htlc,
-    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MonitorRecord, MonitorState,
-    MonitorUpdate, NewChannel, Side, Told, UpdateId, Verdict,
+    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence, MonitorRecord,
+    MonitorState, MonitorUpdate, NewChannel, Side, Told, UpdateId, Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -20,7 +21,7 @@ use crate::marks::{HtlcRef, Marks};
 use crate::release;
 use crate::revoked;
 use crate::update::{self, UpdateDraft};
-use crate::{card, claims, deadline, forget, verdict};
+use crate::{card, claims, deadline, forget, mempool, verdict};
 
 /// The monitor of one channel: what the channel, the chain and the consumer told it, and what
 /// follows from that.
@@ -54,6 +55,7 @@ enum Change<'r> {
     GiveUp(HtlcId),
     Block(Box<BlockDraft>),
     Disconnect(lastword_types::BlockRef),
+    Evidence(HtlcRef, Marks),
 }
 
 impl Accepted<'_> {
@@ -157,6 +159,11 @@ impl Monitor {
                 release::check_given_up(&self.state, given_up)?
                     .map_or(Change::Nothing, Change::GiveUp)
             }
+            MonitorRecord::Mempool(evidence) => {
+                self.check_channel(evidence.htlc.channel_id)?;
+                mempool::check(&self.state, evidence)?
+                    .map_or(Change::Nothing, |(key, marks)| Change::Evidence(key, marks))
+            }
         };
         Ok(Accepted { change, at: self.revision })
     }
@@ -181,6 +188,7 @@ impl Monitor {
             Change::GiveUp(htlc_id) => self.commit_given_up(htlc_id),
             Change::Block(draft) => self.commit_block(*draft),
             Change::Disconnect(fork) => self.commit_disconnect(fork),
+            Change::Evidence(key, marks) => self.commit_evidence(key, marks),
         };
         debug_assert_eq!(invariant::check_state(&self.state), Ok(()));
         debug_assert_eq!(invariant::check_index(&self.state, &self.index), Ok(()));
@@ -208,6 +216,16 @@ impl Monitor {
     /// Source: BOLT 5.
     pub fn claim_requests(&self) -> Vec<ClaimRequest> {
         claims::of(&self.state, &self.index)
+    }
+
+    /// Returns what an unconfirmed transaction shows of HTLCs that we offered, for records of its own;
+    /// nothing if it is none of this channel's, or shows what is known.
+    ///
+    /// # Shape
+    ///
+    /// At most one for each input, in their order. Whatever the transaction holds, it is an answer.
+    pub fn evidence_in(&self, transaction: &Transaction) -> Vec<MempoolEvidence> {
+        mempool::read(&self.state, &self.index, transaction)
     }
 
     /// Returns what a person should hear of, as long as it stands.
@@ -370,6 +388,16 @@ impl Monitor {
             htlc.is_given_up = true;
         }
         Vec::from([Effect::LedgerChanged(self.key(key))])
+    }
+
+    fn commit_evidence(&mut self, key: HtlcRef, marks: Marks) -> Vec<Effect> {
+        let before = self.verdicts([&key]);
+        if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+            marks.write_to(htlc);
+        }
+        let mut effects = self.settle(before);
+        effects.push(Effect::CardChanged);
+        effects
     }
 
     fn commit_block(&mut self, draft: BlockDraft) -> Vec<Effect> {

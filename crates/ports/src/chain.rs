@@ -96,6 +96,22 @@ pub trait BlockSource: Send {
     /// [`ChainErrorKind::NotFound`] if the source does not have it.
     fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError>;
 
+    /// Returns unconfirmed transactions that spend some of these outputs, as far as the source sees
+    /// any.
+    ///
+    /// A hint and no more: a source without a mempool has none, and so has this default. Nothing is
+    /// promised of what is returned; whoever asks reads it as a stranger's.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`]; nothing is lost by asking later.
+    fn unconfirmed_spends(
+        &mut self,
+        _outpoints: &[OutPoint],
+    ) -> Result<Vec<Transaction>, ChainError> {
+        Ok(Vec::new())
+    }
+
     /// Returns a block's bytes, as consensus encodes it.
     ///
     /// What the engine asks for: it walks the bytes and builds only the transactions that concern
@@ -208,6 +224,13 @@ impl<T: BlockSource + ?Sized> BlockSource for Box<T> {
 
     fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
         (**self).raw_block(hash)
+    }
+
+    fn unconfirmed_spends(
+        &mut self,
+        outpoints: &[OutPoint],
+    ) -> Result<Vec<Transaction>, ChainError> {
+        (**self).unconfirmed_spends(outpoints)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The chain itself: [`Chain`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{Amount, Block, BlockHash, Network, OutPoint, Transaction, Txid, Weight};
 use lastword_types::{BlockHeight, BlockRef};
@@ -128,6 +128,14 @@ impl Chain {
         }
         self.mempool.insert(transaction, checked.fee, checked.sigops_cost);
         Ok(())
+    }
+
+    /// Returns the transactions of the mempool that spend some of these outputs, each once.
+    pub fn unconfirmed_spends(&self, outpoints: &[OutPoint]) -> Vec<Transaction> {
+        let txids: BTreeSet<Txid> =
+            outpoints.iter().filter_map(|outpoint| self.mempool.spender(*outpoint)).collect();
+        let entries = txids.into_iter().filter_map(|txid| self.mempool.entry(txid));
+        entries.map(|entry| entry.transaction.clone()).collect()
     }
 
     fn check_for_mempool(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bitcoin::{Block, BlockHash, Transaction};
+use bitcoin::{Block, BlockHash, OutPoint, Transaction};
 use lastword_ports::{BlockSource, Broadcaster, ChainError, ChainErrorKind, Header};
 use lastword_types::BlockRef;
 
@@ -60,6 +60,13 @@ impl BlockSource for SharedChain {
 
     fn block(&mut self, hash: BlockHash) -> Result<Block, ChainError> {
         self.lock().block(hash).cloned().ok_or_else(unknown_block)
+    }
+
+    fn unconfirmed_spends(
+        &mut self,
+        outpoints: &[OutPoint],
+    ) -> Result<Vec<Transaction>, ChainError> {
+        Ok(self.lock().unconfirmed_spends(outpoints))
     }
 }
 

@@ -87,6 +87,11 @@ pub enum FulfilledHow {
         /// That transaction.
         txid: Txid,
     },
+    /// By a transaction that spent this HTLC's output and was not confirmed when it was seen.
+    Mempool {
+        /// That transaction.
+        txid: Txid,
+    },
 }
 
 /// What a failing HTLC waits for.

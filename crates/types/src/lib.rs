@@ -52,7 +52,7 @@ pub use state::{
 };
 pub use terms::{Purpose, RetryPolicy, Terms};
 pub use update::{
-    Alarm, ChainDelta, Effect, GiveUp, HtlcAdded, HtlcRemoved, LocalCommitment, MonitorRecord,
-    MonitorUpdate, NewChannel, Overdue, PerCommitmentSecret, ReleasePaymentComplete,
+    Alarm, ChainDelta, Effect, GiveUp, HtlcAdded, HtlcRemoved, LocalCommitment, MempoolEvidence,
+    MonitorRecord, MonitorUpdate, NewChannel, Overdue, PerCommitmentSecret, ReleasePaymentComplete,
     RemoteCommitment, RemovalReason, UpdateStep,
 };

@@ -30,6 +30,8 @@ pub enum MonitorRecord {
     Chain(ChainDelta),
     /// No further attempt of the payment is made that an offered HTLC belongs to.
     GivenUp(GiveUp),
+    /// An unconfirmed transaction showed a preimage.
+    Mempool(MempoolEvidence),
 }
 
 /// The end of a payment's retries, in the ledger of one of its parts: without it a payment that may
@@ -42,6 +44,21 @@ pub struct GiveUp {
     pub htlc: HtlcKey,
     /// The incarnation of its payment.
     pub generation: Generation,
+}
+
+/// The preimage of an HTLC that we offered, shown by an unconfirmed spend of its output.
+///
+/// The spend need not confirm: the preimage proves all the same that the recipient can take the HTLC.
+///
+/// Source: BOLT 5, "Unilateral Close Handling", which allows to watch more than the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MempoolEvidence {
+    /// The HTLC whose output is spent.
+    pub htlc: HtlcKey,
+    /// What was shown.
+    pub preimage: PaymentPreimage,
+    /// The transaction that showed it.
+    pub txid: Txid,
 }
 
 /// A channel at its birth: its parameters and the first commitment of each side, without HTLCs.

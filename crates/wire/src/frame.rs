@@ -69,6 +69,8 @@ pub enum MonitorRecordKind {
     Disconnected,
     /// No further attempt of a payment is made.
     GivenUp,
+    /// An unconfirmed transaction showed a preimage.
+    Mempool,
 }
 
 /// The kinds of [`PaymentRecord`](lastword_types::PaymentRecord).
@@ -117,12 +119,13 @@ impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 24] = [
+    pub const ALL: [(u8, Self); 25] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
         (0x04, Self::Monitor(MonitorRecordKind::Connected)),
         (0x05, Self::Monitor(MonitorRecordKind::Disconnected)),
+        (0x06, Self::Monitor(MonitorRecordKind::Mempool)),
         (0x0A, Self::Monitor(MonitorRecordKind::GivenUp)),
         (0x11, Self::Payment(PaymentRecordKind::Intent)),
         (0x12, Self::Payment(PaymentRecordKind::Rebuilt)),
@@ -161,6 +164,7 @@ impl RecordKind {
             Self::Monitor(MonitorRecordKind::Release) => 0x03,
             Self::Monitor(MonitorRecordKind::Connected) => 0x04,
             Self::Monitor(MonitorRecordKind::Disconnected) => 0x05,
+            Self::Monitor(MonitorRecordKind::Mempool) => 0x06,
             Self::Monitor(MonitorRecordKind::GivenUp) => 0x0A,
             Self::Payment(PaymentRecordKind::Intent) => 0x11,
             Self::Payment(PaymentRecordKind::Rebuilt) => 0x12,

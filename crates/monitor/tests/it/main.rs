@@ -12,6 +12,7 @@ mod deadline;
 mod forget;
 mod ledger;
 mod matrix;
+mod mempool;
 mod museum;
 mod offchain;
 mod prop;

@@ -60,7 +60,10 @@ proptest! {
             MonitorRecord::Chain(ChainDelta::Disconnected { .. }) | MonitorRecord::Created(_) => {
                 false
             }
-            MonitorRecord::Update(_) | MonitorRecord::Release(_) | MonitorRecord::GivenUp(_) => true,
+            MonitorRecord::Update(_)
+            | MonitorRecord::Release(_)
+            | MonitorRecord::GivenUp(_)
+            | MonitorRecord::Mempool(_) => true,
         };
         for record in world.channel.records.iter().filter(|record| on_chain(record)) {
             prop_assert!(live.check(record).unwrap().is_noop(), "{:?}", record);
@@ -108,7 +111,7 @@ proptest! {
                 MonitorRecord::Chain(ChainDelta::Disconnected { .. })
                 | MonitorRecord::Release(_) | MonitorRecord::GivenUp(_)
                 | MonitorRecord::Created(_) => false,
-                MonitorRecord::Update(_) => true,
+                MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };
             if is_shared {
                 fresh.apply(record).unwrap();

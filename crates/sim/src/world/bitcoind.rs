@@ -164,6 +164,13 @@ impl BlockSource for Bitcoind {
     fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
         self.source.raw_block(hash)
     }
+
+    fn unconfirmed_spends(
+        &mut self,
+        outpoints: &[OutPoint],
+    ) -> Result<Vec<Transaction>, ChainError> {
+        self.source.unconfirmed_spends(outpoints)
+    }
 }
 
 impl Broadcaster for Bitcoind {

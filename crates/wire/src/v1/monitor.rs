@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 
 use lastword_types::{
-    ChainDelta, ChannelId, GiveUp, MonitorRecord, MonitorUpdate, NewChannel,
+    ChainDelta, ChannelId, GiveUp, MempoolEvidence, MonitorRecord, MonitorUpdate, NewChannel,
     ReleasePaymentComplete, UpdateId,
 };
 use serde::{Deserialize, Serialize};
 
-use super::chain::BlockRef;
+use super::chain::{BlockRef, WireTxid};
 use super::channel::ChannelParameters;
 use super::prim::List;
 use super::transaction::Consensus;
@@ -34,6 +34,7 @@ impl Record for MonitorRecord {
             Self::GivenUp(_) => MonitorRecordKind::GivenUp,
             Self::Chain(ChainDelta::Connected { .. }) => MonitorRecordKind::Connected,
             Self::Chain(ChainDelta::Disconnected { .. }) => MonitorRecordKind::Disconnected,
+            Self::Mempool(_) => MonitorRecordKind::Mempool,
         })
     }
 
@@ -57,6 +58,11 @@ impl Record for MonitorRecord {
             }
             Self::Chain(ChainDelta::Disconnected { fork }) => {
                 writer.put(0, &BlockRef::from(*fork));
+            }
+            Self::Mempool(MempoolEvidence { htlc, preimage, txid }) => {
+                writer.put(0, htlc);
+                writer.put(2, preimage);
+                writer.put(4, &WireTxid::from(*txid));
             }
         }
     }
@@ -83,6 +89,11 @@ impl Record for MonitorRecord {
                 let fork = reader.required::<BlockRef>(0)?.into();
                 Self::Chain(ChainDelta::Disconnected { fork })
             }
+            MonitorRecordKind::Mempool => Self::Mempool(MempoolEvidence {
+                htlc: reader.required(0)?,
+                preimage: reader.required(2)?,
+                txid: reader.required::<WireTxid>(4)?.into(),
+            }),
         })
     }
 }

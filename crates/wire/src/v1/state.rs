@@ -191,6 +191,7 @@ impl From<HtlcState> for types::HtlcState {
 enum FulfilledHow {
     Message,
     Chain { txid: WireTxid },
+    Mempool { txid: WireTxid },
 }
 
 impl From<types::FulfilledHow> for FulfilledHow {
@@ -198,6 +199,7 @@ impl From<types::FulfilledHow> for FulfilledHow {
         match how {
             types::FulfilledHow::Message => Self::Message,
             types::FulfilledHow::Chain { txid } => Self::Chain { txid: txid.into() },
+            types::FulfilledHow::Mempool { txid } => Self::Mempool { txid: txid.into() },
         }
     }
 }
@@ -207,6 +209,7 @@ impl From<FulfilledHow> for types::FulfilledHow {
         match how {
             FulfilledHow::Message => Self::Message,
             FulfilledHow::Chain { txid } => Self::Chain { txid: txid.into() },
+            FulfilledHow::Mempool { txid } => Self::Mempool { txid: txid.into() },
         }
     }
 }

@@ -4,9 +4,9 @@ use lastword_types::{
     AmountMsat, BlockHeight, BookEpoch, Card, ChainDelta, ChainTip, ChannelId, Close,
     CommitmentFormat, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, HtlcAdded,
     HtlcDirection, HtlcFailure, HtlcId, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment,
-    LocalCommitmentOn, Metadata, MonitorRecord, MonitorState, MonitorUpdate, NewFunding, Outcome,
-    OutputSpend, OutputSpendKind, PastHtlc, PaymentHash, PaymentHash160, PaymentId,
-    PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
+    LocalCommitmentOn, MempoolEvidence, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
+    NewFunding, Outcome, OutputSpend, OutputSpendKind, PastHtlc, PaymentHash, PaymentHash160,
+    PaymentId, PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
     RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, Told, Tombstone,
     UnsignedCommitment, UpdateId, UpdateStep,
 };
@@ -58,6 +58,14 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
         (
             "monitor_disconnected",
             MonitorRecord::Chain(ChainDelta::Disconnected { fork: block(799_999) }),
+        ),
+        (
+            "monitor_mempool",
+            MonitorRecord::Mempool(MempoolEvidence {
+                htlc: key(HtlcDirection::Offered, 7),
+                preimage: PaymentPreimage([0x5A; 32]),
+                txid: txid(0xAB),
+            }),
         ),
     ]
     .map(|(name, record)| (name, Any::Monitor(record)))
@@ -252,6 +260,7 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
             MonitorState { data_loss: true, ..closed(Close::Future { number: number(1 << 20) }) },
         ),
         ("monitor_state_forgotten", forgotten_state()),
+        ("monitor_state_mempool", mempool_state()),
         ("monitor_state_archived", MonitorState { is_archived: true, ..closed(Close::Mutual) }),
     ]
     .into_iter()
@@ -311,6 +320,16 @@ pub(crate) fn quiet_state() -> MonitorState {
         pruned_behind: BookEpoch::ZERO,
         is_archived: false,
     }
+}
+
+/// A preimage was seen before any transaction with it was confirmed.
+fn mempool_state() -> MonitorState {
+    let mut state = busy_state();
+    let how = FulfilledHow::Mempool { txid: txid(0xAC) };
+    for htlc in state.htlcs.values_mut().filter(|htlc| htlc.fulfilled.is_some()) {
+        htlc.fulfilled = htlc.fulfilled.map(|(preimage, _)| (preimage, how));
+    }
+    state
 }
 
 /// What forgotten HTLCs leave behind; differences go up and down and come to the ends.

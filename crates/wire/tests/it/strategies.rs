@@ -16,7 +16,7 @@ use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
     ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc, HtlcAdded, HtlcDirection,
-    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, Metadata, MonitorRecord,
+    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, MempoolEvidence, Metadata, MonitorRecord,
     MonitorState, MonitorUpdate, NewChannel, Outcome, OutputSpend, OutputSpendKind, PartIndex,
     PastHtlc, PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage,
     PerCommitmentSecret, Purpose, ReleasePaymentComplete, RemovalReason, RetryPolicy, SecretIndex,
@@ -364,11 +364,15 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
     let connected = (block(), vec(transaction(), 0..4))
         .prop_map(|(block, transactions)| ChainDelta::Connected { block, transactions });
     let disconnected = block().prop_map(|fork| ChainDelta::Disconnected { fork });
+    let mempool = (htlc_key(), preimage(), txid()).prop_map(|(htlc, preimage, txid)| {
+        MonitorRecord::Mempool(MempoolEvidence { htlc, preimage, txid })
+    });
     prop_oneof![
         created,
         update,
         release,
         given_up,
+        mempool,
         connected.prop_map(MonitorRecord::Chain),
         disconnected.prop_map(MonitorRecord::Chain),
     ]
@@ -383,6 +387,7 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
     let how = prop_oneof![
         Just(FulfilledHow::Message),
         txid().prop_map(|txid| FulfilledHow::Chain { txid }),
+        txid().prop_map(|txid| FulfilledHow::Mempool { txid }),
     ];
     (
         htlc(),

@@ -185,7 +185,7 @@ impl Play {
                 | MonitorRecord::Created(_)
                 | MonitorRecord::Release(_)
                 | MonitorRecord::GivenUp(_) => false,
-                MonitorRecord::Update(_) => true,
+                MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };
             if is_shared {
                 fresh.apply(record).unwrap();
