@@ -12,6 +12,7 @@ mod gate;
 mod handle;
 mod idle;
 mod matrix;
+mod mempool;
 mod node;
 mod package;
 mod peer;
