@@ -43,7 +43,7 @@ pub(crate) fn read(
         let output = closing.output(spends)?;
         let input = Input { index: place, spends, transaction, txid };
         let ((direction, htlc_id), preimage) =
-            shown(outputs::classify(state, closing, output, &input)?)?;
+            shown(&outputs::classify(state, closing, output, &input)?)?;
         let htlc = HtlcKey { channel_id: state.parameters.channel_id, direction, htlc_id };
         Some(MempoolEvidence { htlc, preimage, txid })
     });
@@ -76,8 +76,8 @@ pub(crate) fn check(
 }
 
 /// Returns whose preimage a spend shows.
-fn shown(spend: OutputSpendKind) -> Option<(HtlcRef, PaymentPreimage)> {
-    match spend {
+fn shown(spend: &OutputSpendKind) -> Option<(HtlcRef, PaymentPreimage)> {
+    match *spend {
         OutputSpendKind::HtlcPreimage { direction, htlc_id, preimage, .. }
         | OutputSpendKind::PeerHtlcTransaction {
             direction,

@@ -138,6 +138,34 @@ pub(crate) fn kind<T>(result: Result<T, ChainError>) -> Result<T, ChainErrorKind
 }
 
 #[test]
+fn a_real_node_shows_what_spends_an_output_before_it_confirms() {
+    let name = "a_real_node_shows_what_spends_an_output_before_it_confirms";
+    let Some((node, mut source)) = Node::start(name) else { return };
+    let mined = node.mine(102);
+    let coin = |source: &mut BitcoindSource, at: usize| {
+        let block = source.block(mined[at]).expect("it has it");
+        OutPoint::new(block.txdata[0].compute_txid(), 0)
+    };
+    let [first, second] = [0, 1].map(|at| coin(&mut source, at));
+    let unknown = OutPoint { vout: 7, ..first };
+    let asked = [first, second, unknown];
+    let seen = |source: &mut BitcoindSource| source.unconfirmed_spends(&asked).expect("it answers");
+    assert_eq!(seen(&mut source), []);
+    assert_eq!(source.unconfirmed_spends(&[]).expect("nothing is asked"), []);
+
+    // One that spends both comes once.
+    let both = pay(&[first, second], &[9_999_980_000]);
+    source.broadcast(&both).expect("it is valid");
+    assert_eq!(seen(&mut source), [both]);
+    // What replaces it takes its place, and what confirms is gone.
+    let dearer = pay(&[first], &[4_999_000_000]);
+    source.broadcast(&dearer).expect("it pays more");
+    assert_eq!(seen(&mut source), [dearer]);
+    node.mine(1);
+    assert_eq!(seen(&mut source), []);
+}
+
+#[test]
 fn a_real_node_gives_blocks_and_takes_transactions() {
     let Some((node, mut source)) = Node::start("a_real_node_gives_blocks_and_takes_transactions")
     else {
