@@ -357,6 +357,10 @@ pub struct PayOrder {
     pub payment_id: PaymentId,
     /// The incarnation, drawn by the caller.
     pub generation: Generation,
+    /// The number of this attempt: 0 begins the payment, a higher one tries it again.
+    pub attempt: u32,
+    /// How often it may be tried.
+    pub attempts_max: u32,
     /// What is paid.
     pub payment_hash: PaymentHash,
     /// What the recipient is to get.

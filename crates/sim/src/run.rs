@@ -10,7 +10,7 @@ use crate::messages::{Answer, Command, LedgerLine, PayOrder, PayPart};
 use crate::node::{Node, Shell};
 use crate::outside::{Outside, SharedOutside};
 use crate::peer::{Fate, Which};
-use crate::scenario::{Ending, Scenario, Step};
+use crate::scenario::{Ending, PartPlan, Scenario, Step};
 use crate::world::accounts::{Account, account};
 
 /// Blocks that a run may need beyond the last expiry, before it counts as stuck.
@@ -148,6 +148,7 @@ impl<'a, W: Workforce> Run<'a, W> {
             Step::Mine(blocks) => self.mine(blocks),
             Step::Offer(offer) => self.offer(offer),
             Step::Pay(payment) => self.pay(payment),
+            Step::Retry(payment) => self.retry(payment),
             Step::Settle(channel) => self.done(&Command::Settle { channel }),
             Step::Learn(offer) => {
                 let channel = self.scenario.offers[usize::from(offer)].channel;
@@ -250,17 +251,42 @@ impl<'a, W: Workforce> Run<'a, W> {
 
     /// Makes the order of one try and tells the peer what to do with its HTLCs.
     fn order(&self, payment: u16, round: u16) -> (PayOrder, bool) {
+        let plan = &self.scenario.payments[usize::from(payment)];
+        let preimage = self.scenario.seed.preimage(payment, round);
+        self.outside.lock().peer.learn(preimage);
+        self.order_of((payment, round, 0), &plan.parts)
+    }
+
+    /// Tries the last round of a payment again; both attempts are one try of the payment.
+    fn retry(&mut self, payment: u16) -> Result<(), SimError> {
+        let place = self.tries.iter().rposition(|one| one.payment == payment);
+        let place = place.ok_or(SimError::new("a payment is tried again that never began"))?;
+        let round = self.tries[place].round;
+        let retry = &self.scenario.payments[usize::from(payment)].retry;
+        let (order, is_to_be_paid) = self.order_of((payment, round, 1), retry);
+        self.done_paying(&order)?;
+        let one = &mut self.tries[place];
+        one.is_to_be_paid |= is_to_be_paid;
+        one.order.fee_msat = order.fee_msat;
+        one.order.parts.extend(order.parts);
+        Ok(())
+    }
+
+    /// Makes the order of one attempt.
+    fn order_of(
+        &self,
+        (payment, round, attempt): (u16, u16, u32),
+        part_plans: &[PartPlan],
+    ) -> (PayOrder, bool) {
         let seed = self.scenario.seed;
         let plan = &self.scenario.payments[usize::from(payment)];
-        let preimage = seed.preimage(payment, round);
-        let payment_hash = preimage.payment_hash();
+        let payment_hash = seed.preimage(payment, round).payment_hash();
         let mut outside = self.outside.lock();
         let cltv_expiry = BlockHeight(outside.height() + plan.expires_in);
-        outside.peer.learn(preimage);
         let is_last = self.is_last_use(payment);
         let (mut total_msat, mut fee_msat, mut is_to_be_paid) = (0, 0, false);
         let mut parts = Vec::new();
-        for part in &plan.parts {
+        for part in part_plans {
             let fate = match part.ending {
                 // The second use of an id ends the other way.
                 Ending::Failed if is_last && self.scenario.rounds_of(payment) > 1 => {
@@ -288,6 +314,8 @@ impl<'a, W: Workforce> Run<'a, W> {
         let order = PayOrder {
             payment_id: seed.payment_id(payment),
             generation: seed.generation(payment, round),
+            attempt,
+            attempts_max: if plan.retry.is_empty() { 1 } else { 2 },
             payment_hash,
             total_msat: AmountMsat(total_msat),
             fee_msat: AmountMsat(fee_msat),

@@ -33,6 +33,8 @@ pub struct Scenario {
 pub struct PaymentPlan {
     /// Its parts.
     pub parts: Vec<PartPlan>,
+    /// The parts of its second attempt, if the first one fails and it is tried again.
+    pub retry: Vec<PartPlan>,
     /// Blocks from its sending to the expiry of its HTLCs.
     pub expires_in: u32,
 }
@@ -94,6 +96,8 @@ pub enum Step {
     Offer(u16),
     /// The node pays; a payment that was made before is made once more under the same id.
     Pay(u16),
+    /// The node tries a payment again that failed.
+    Retry(u16),
     /// The node asks for the peer's changes in a channel.
     Settle(u16),
     /// The node learns the preimage of an offer.
@@ -151,6 +155,7 @@ impl fmt::Display for Step {
             Self::Mine(blocks) => write!(f, "{blocks} blocks come"),
             Self::Offer(offer) => write!(f, "the peer offers HTLC {offer}"),
             Self::Pay(payment) => write!(f, "sends payment {payment}"),
+            Self::Retry(payment) => write!(f, "tries payment {payment} again"),
             Self::Settle(channel) => write!(f, "hears the peer in channel {channel}"),
             Self::Learn(offer) => write!(f, "learns the preimage of offer {offer}"),
             Self::FulfillOffer(offer) => write!(f, "fulfils offer {offer}"),
@@ -341,6 +346,28 @@ impl Scenario {
         let mut steps = vec![Step::Open(0), Step::Mine(1)];
         builder.unspliced(0, &mut steps);
         steps.extend([Step::Unsplice { channel: 0, newer: 4 }, Step::Finish]);
+        let Builder { payments, offers, .. } = builder;
+        Self { seed, channels: specs, payments, offers, steps }
+    }
+
+    /// Makes a scenario of two channels in which every payment fails at first and is tried again,
+    /// small enough to be run with a crash at each of its boundaries: the second attempt ends by
+    /// message either way, and on chain either way.
+    pub fn retried(seed: Seed) -> Self {
+        let mut dice = Dice::new(seed, "retried scenario");
+        let mut specs = channels(&mut dice);
+        specs.truncate(2);
+        let mut builder = Builder { dice, payments: Vec::new(), offers: Vec::new() };
+        let (open, closed) = (0, 1);
+        let mut steps = vec![Step::Open(open), Step::Open(closed), Step::Mine(1)];
+        for ending in [Ending::Fulfilled, Ending::Failed, Ending::Claimed, Ending::Lost] {
+            let payment = builder.pay(&[(open, Ending::Failed)], &mut steps);
+            let plan = &mut builder.payments[usize::from(payment)];
+            let fee_msat = AmountMsat(plan.parts[0].fee_msat.0 + 7);
+            plan.retry = vec![PartPlan { channel: closed, fee_msat, ending, ..plan.parts[0] }];
+            steps.extend([Step::Settle(open), Step::Retry(payment), Step::Settle(closed)]);
+        }
+        steps.extend([Step::FailChannel(closed), Step::Mine(1), Step::Finish]);
         let Builder { payments, offers, .. } = builder;
         Self { seed, channels: specs, payments, offers, steps }
     }
@@ -579,7 +606,7 @@ impl Builder {
             })
             .collect();
         let expires_in = self.dice.between(34, 44);
-        self.payments.push(PaymentPlan { parts, expires_in });
+        self.payments.push(PaymentPlan { parts, retry: Vec::new(), expires_in });
         steps.push(Step::Pay(payment));
         payment
     }

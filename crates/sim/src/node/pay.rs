@@ -1,7 +1,7 @@
 //! Paying: the intent and every part in one append, and only then a word to the peer.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lastword_engine::EngineError;
 use lastword_types::{
@@ -39,17 +39,21 @@ impl<S: Shell> Node<S> {
     /// Says whether this incarnation of the payment is known: by the book, or by a ledger.
     fn has_begun(&mut self, order: &PayOrder) -> Result<bool, SimError> {
         let (payment_id, generation) = (order.payment_id, order.generation);
+        // A further attempt that only the book holds was never sent, and is made again.
+        let is_first = order.attempt == 0;
         let in_book = self.shell.with(move |driver| {
             driver.payment(payment_id).is_some_and(|view| view.intent.generation == generation)
         })?;
-        if in_book {
+        if in_book && is_first {
             return Ok(true);
         }
         for part in &order.parts {
             let state = self.known(part.channel)?;
             let is_there = state.htlcs.values().any(|entry| match &entry.htlc.origin {
                 HtlcOrigin::Payment(origin) => {
-                    origin.payment_id == payment_id && origin.generation == generation
+                    origin.payment_id == payment_id
+                        && origin.generation == generation
+                        && origin.attempt >= order.attempt
                 }
                 HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => false,
             });
@@ -61,8 +65,27 @@ impl<S: Shell> Node<S> {
     }
 
     fn begin(&mut self, order: &PayOrder) -> Result<Answer, SimError> {
-        let (intent, updates) = self.plan_payment(order)?;
-        let sent = self.shell.with(move |driver| driver.send_payment(intent, updates))?;
+        let (payment_id, fee_msat) = (order.payment_id, order.fee_msat);
+        let parts = self.plan_parts(order)?;
+        let intent = if order.attempt == 0 {
+            first_attempt(order, parts)
+        } else {
+            self.shell
+                .with(move |driver| driver.next_attempt(payment_id, fee_msat, parts))?
+                .ok_or(SimError::new("no retry is owed"))?
+        };
+        let mut updates = Vec::new();
+        for channel in order.parts.iter().map(|part| part.channel).collect::<BTreeSet<u16>>() {
+            updates.push(self.plan_channel(channel, &intent)?);
+        }
+        let is_first = order.attempt == 0;
+        let sent = self.shell.with(move |driver| {
+            if is_first {
+                driver.send_payment(intent, updates)
+            } else {
+                driver.retry_payment(intent, updates)
+            }
+        })?;
         match sent {
             Ok(()) => Ok(Answer::Done),
             Err(EngineError::PaymentIdBusy(_)) => Ok(Answer::IdTaken),
@@ -70,8 +93,8 @@ impl<S: Shell> Node<S> {
         }
     }
 
-    /// Builds the intent and, for each channel, the one update that adds its parts.
-    fn plan_payment(&mut self, order: &PayOrder) -> Result<(Intent, Vec<MonitorUpdate>), SimError> {
+    /// Gives each part the next id of its channel.
+    fn plan_parts(&mut self, order: &PayOrder) -> Result<Vec<IntentPart>, SimError> {
         let mut statuses: BTreeMap<u16, (PeerStatus, u64)> = BTreeMap::new();
         let mut parts = Vec::new();
         for part in &order.parts {
@@ -89,23 +112,7 @@ impl<S: Shell> Node<S> {
                 cltv_expiry: part.cltv_expiry,
             });
         }
-        let intent = Intent {
-            payment_id: order.payment_id,
-            generation: order.generation,
-            attempt: 0,
-            payment_hash: order.payment_hash,
-            total_msat: order.total_msat,
-            fee_msat: order.fee_msat,
-            parts,
-            metadata: Metadata::Here(order.metadata.clone()),
-            terms: Terms::default(),
-        };
-        let channels: Vec<u16> = statuses.keys().copied().collect();
-        let updates = channels
-            .into_iter()
-            .map(|channel| self.plan_channel(channel, &intent))
-            .collect::<Result<_, _>>()?;
-        Ok((intent, updates))
+        Ok(parts)
     }
 
     fn plan_channel(&mut self, channel: u16, intent: &Intent) -> Result<MonitorUpdate, SimError> {
@@ -126,5 +133,21 @@ impl<S: Shell> Node<S> {
         let commitment: RemoteCommitment =
             self.remote_commitment(channel, &state, balances, change)?;
         numbered(&state, remote_steps(&state, commitment)?)
+    }
+}
+
+fn first_attempt(order: &PayOrder, parts: Vec<IntentPart>) -> Intent {
+    let mut terms = Terms::default();
+    terms.retry.attempts_max = order.attempts_max;
+    Intent {
+        payment_id: order.payment_id,
+        generation: order.generation,
+        attempt: 0,
+        payment_hash: order.payment_hash,
+        total_msat: order.total_msat,
+        fee_msat: order.fee_msat,
+        parts,
+        metadata: Metadata::Here(order.metadata.clone()),
+        terms,
     }
 }

@@ -125,6 +125,26 @@ fn a_crash_at_any_boundary_changes_no_last_word_with_one_log() {
     matrix(&Scenario::small(Seed(2)), false, &finds);
 }
 
+/// Every payment is tried twice; whatever comes back, each has one last word.
+#[test]
+fn a_crash_at_any_boundary_changes_no_last_word_of_a_payment_that_is_tried_again() {
+    let find = |survivors, book| Return { survivors, book };
+    let finds = [
+        find(Survivors::SyncedOnly, Book::Same),
+        find(Survivors::Everything, Book::Lost),
+        find(Survivors::SyncedOnly, Book::Older(3)),
+        find(Survivors::Prefix(1), Book::Lost),
+        find(Survivors::Everything, Book::Older(9)),
+    ];
+    matrix(&Scenario::retried(Seed(1)), true, &finds);
+    let find = |survivors| Return { survivors, book: Book::Same };
+    matrix(
+        &Scenario::retried(Seed(2)),
+        false,
+        &[find(Survivors::SyncedOnly), find(Survivors::Everything)],
+    );
+}
+
 /// The commitments go out with their children, and either may be what a crash leaves.
 #[test]
 fn a_crash_at_any_boundary_changes_no_last_word_of_zero_fee_channels() {
