@@ -223,6 +223,8 @@ fn a_cursor_of_another_epoch_reads_from_the_start_and_acknowledges_nothing() {
     outbox.set(id(1), vec![event(1, EventKind::Sent)]);
     let all = outbox.read_after(Some(Cursor { epoch: 6, position: 99 }), 9);
     assert_eq!(events(&all), [Event::Alarm(alarm(1)), event(1, EventKind::Sent)]);
+    let stale = Cursor { epoch: 6, position: 99 };
+    assert_eq!(outbox.read_after(Some(stale), 9), all, "from the start, though all was read");
     let cursor = Cursor { epoch: 6, position: 1 };
     assert_eq!(outbox.acknowledged(cursor), Err(CursorError::OtherEpoch { cursor, epoch: 7 }));
     let cursor = Cursor { epoch: 7, position: 3 };

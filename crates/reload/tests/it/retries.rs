@@ -228,6 +228,14 @@ fn a_released_attempt_ends_the_generation_for_the_later_ones() {
     world.settle();
     assert_eq!(told(&world), "");
     assert!(world.line(keys[0]).delivered.is_some());
+
+    // Nor is one owed after a word that a ledger remembers, whatever the book and the terms say.
+    let mut world = World::default();
+    note(&mut world, &first, PaymentState::Pending);
+    add(&mut world, &first, &[FAILED]);
+    assert_eq!(owed(&world), Some(1));
+    deliver(&mut world, &first, 0, failed());
+    assert_eq!(owed(&world), None);
 }
 
 #[test]
