@@ -8,6 +8,7 @@ mod bench;
 mod bitcoind;
 mod catalogue;
 mod ci;
+mod closings;
 mod crash;
 mod demo_real;
 mod deps;
@@ -36,7 +37,9 @@ cargo xtask COMMAND
   alone       each crate packaged, built and tested outside the workspace
   bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows
   bitcoind    finds a bitcoind or brings one, and prints its path
-  demo-real   the demo against that bitcoind; further arguments go to `lastword demo`";
+  demo-real   the demo against that bitcoind; further arguments go to `lastword demo`;
+              with --matrix first every kind of closing instead, and they go to `lastword closings`
+  closings    every kind of closing with a crash at each of its boundaries; takes minutes";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Some("alone") => alone::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("bitcoind") => bitcoind::run(),
+        Some("closings") => closings::run(),
         Some("demo-real") => demo_real::run(&rest),
         Some(other) => Err(format!("unknown command `{other}`\n\n{USAGE}")),
         None => Err(USAGE.to_owned()),

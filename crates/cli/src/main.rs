@@ -2,6 +2,7 @@
 
 mod boundary;
 mod child;
+mod closings;
 mod demo;
 mod node;
 mod real;
@@ -27,6 +28,9 @@ enum Command {
     /// Closes channels on a chain, kills the node again and again, and shows that every payment
     /// reaches exactly one outcome.
     Demo(DemoArgs),
+    /// Closes a channel in every way there is, all of one format at once, and shows what the node
+    /// put on chain.
+    Closings(ClosingsArgs),
     /// The node of the demo; the demo starts it.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -41,6 +45,17 @@ struct DemoArgs {
     /// Repeat the run of this number; without it one is drawn.
     #[arg(long)]
     seed: Option<u64>,
+    /// Run on a real regtest node: the path of a bitcoind, which is started and stopped.
+    #[arg(long, value_name = "PATH")]
+    bitcoind: Option<PathBuf>,
+}
+
+/// What `lastword closings` may be told.
+#[derive(Debug, Clone, Args)]
+struct ClosingsArgs {
+    /// Print one JSON object a format.
+    #[arg(long)]
+    json: bool,
     /// Run on a real regtest node: the path of a bitcoind, which is started and stopped.
     #[arg(long, value_name = "PATH")]
     bitcoind: Option<PathBuf>,
@@ -72,6 +87,7 @@ struct NodeArgs {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Closings(arguments) => closings::run(&arguments).map(|()| true),
         Command::Node(arguments) => node::run(&arguments).map(|()| true),
     };
     match result {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod channel;
+pub mod closings;
 pub mod error;
 pub mod link;
 pub mod messages;

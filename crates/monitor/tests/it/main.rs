@@ -14,6 +14,7 @@ mod ledger;
 mod matrix;
 mod mempool;
 mod museum;
+mod odd;
 mod offchain;
 mod prop;
 mod refusals;

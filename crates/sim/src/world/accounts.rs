@@ -4,7 +4,7 @@
 //! transaction fill its outputs in their order, and what is left over is its fee. So a transaction
 //! that also spends coins of a wallet, or outputs of several channels, is split exactly.
 
-use bitcoin::{Amount, OutPoint, Transaction};
+use bitcoin::{Amount, OutPoint, Script, Transaction};
 use lastword_bolt3::OutputKind;
 use lastword_types::{AmountMsat, HtlcDirection};
 
@@ -12,6 +12,7 @@ use crate::error::SimError;
 use crate::outside::Outside;
 use crate::peer::shows_preimage;
 use crate::seed::Wallet;
+use crate::world::index::ChainIndex;
 
 /// Fees of more than one part in so many of a channel's value are a loss and not a price.
 const FEES_SHARE: u64 = 20;
@@ -100,7 +101,18 @@ pub(crate) fn account(outside: &Outside, channel: u16) -> Result<Account, SimErr
     account.ours_max_sat = AmountMsat(ours_max + 999).to_sat_floor().to_sat();
     account.theirs_max_sat = AmountMsat(theirs_max + 999).to_sat_floor().to_sat();
     let anchors: Vec<OutPoint> = anchors.into_iter().map(|(outpoint, _, _)| outpoint).collect();
-    follow(outside, &mut account, &anchors, funding);
+    let wallets = [Wallet::Node, Wallet::Peer].map(|owner| &*outside.bank.wallet(owner).script);
+    let shares = follow(&outside.index, wallets, funding);
+    account.ours_sat += shares.ours;
+    account.theirs_sat += shares.theirs;
+    account.fees_sat += shares.fees;
+    for (outpoint, value) in shares.rest {
+        if anchors.contains(&outpoint) {
+            account.anchors_sat += value;
+        } else {
+            account.unresolved_sat += value;
+        }
+    }
     Ok(account)
 }
 
@@ -124,54 +136,72 @@ fn was_claimed(
     })
 }
 
-/// Follows one whole output of the channel to where its satoshi end.
-fn follow(outside: &Outside, account: &mut Account, anchors: &[OutPoint], outpoint: OutPoint) {
+/// Where the satoshi of an output ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// In our wallet.
+    pub(crate) ours: u64,
+    /// In the peer's.
+    pub(crate) theirs: u64,
+    /// With miners.
+    pub(crate) fees: u64,
+    /// In outputs that nobody has spent, or in part of a foreign one of which nobody can say whose
+    /// it is.
+    pub(crate) rest: Vec<(OutPoint, u64)>,
+    /// The outputs from which our wallet was paid, before the fee of that.
+    pub(crate) paid_us: Vec<(OutPoint, u64)>,
+}
+
+/// Follows one whole output to where its satoshi end; `ours` and `theirs` are the wallets.
+pub(crate) fn follow(
+    index: &ChainIndex,
+    [ours, theirs]: [&Script; 2],
+    outpoint: OutPoint,
+) -> Shares {
+    let mut shares = Shares::default();
     let mut open = vec![outpoint];
     while let Some(outpoint) = open.pop() {
-        let Some(spend) = outside.index.spend(outpoint) else {
-            let value = outside.index.unspent(outpoint).map_or(0, |output| output.value.to_sat());
-            if anchors.contains(&outpoint) {
-                account.anchors_sat += value;
-            } else {
-                account.unresolved_sat += value;
-            }
+        let Some(spend) = index.spend(outpoint) else {
+            let value = index.unspent(outpoint).map_or(0, |output| output.value.to_sat());
+            shares.rest.push((outpoint, value));
             continue;
         };
         let transaction = &spend.transaction;
-        let Some((mut from, to)) = span(outside, transaction, outpoint) else {
+        let Some((mut from, to)) = span(index, transaction, outpoint) else {
             // An input whose value nobody knows cannot be: the chain has it.
             continue;
         };
-        let txid = transaction.compute_txid();
+        let (txid, whole) = (transaction.compute_txid(), to - from);
         let mut start = 0;
         for (output, vout) in transaction.output.iter().zip(0..) {
             let end = start + output.value.to_sat();
             let share = end.min(to).saturating_sub(start.max(from));
             if share > 0 {
-                let outpoint = OutPoint { txid, vout };
-                if output.script_pubkey == outside.bank.wallet(Wallet::Node).script {
-                    account.ours_sat += share;
-                } else if output.script_pubkey == outside.bank.wallet(Wallet::Peer).script {
-                    account.theirs_sat += share;
+                let next = OutPoint { txid, vout };
+                if output.script_pubkey.as_script() == ours {
+                    shares.ours += share;
+                    shares.paid_us.push((outpoint, whole));
+                } else if output.script_pubkey.as_script() == theirs {
+                    shares.theirs += share;
                 } else if share == output.value.to_sat() {
-                    open.push(outpoint);
+                    open.push(next);
                 } else {
-                    // Half of a foreign output: nobody can say whose it is.
-                    account.unresolved_sat += share;
+                    shares.rest.push((next, share));
                 }
                 from = end.min(to);
             }
             start = end;
         }
-        account.fees_sat += to.saturating_sub(from.max(start));
+        shares.fees += to.saturating_sub(from.max(start));
     }
+    shares
 }
 
 /// Returns where the satoshi of an input lie among all that a transaction spends.
-fn span(outside: &Outside, transaction: &Transaction, outpoint: OutPoint) -> Option<(u64, u64)> {
+fn span(index: &ChainIndex, transaction: &Transaction, outpoint: OutPoint) -> Option<(u64, u64)> {
     let mut start = 0;
     for input in &transaction.input {
-        let parent = outside.index.transaction(input.previous_output.txid)?;
+        let parent = index.transaction(input.previous_output.txid)?;
         let vout = usize::try_from(input.previous_output.vout).ok()?;
         let value = parent.transaction.output.get(vout)?.value.to_sat();
         if input.previous_output == outpoint {

@@ -17,7 +17,7 @@ pub struct Confirmed {
 }
 
 /// Everything that the best chain holds, kept for looking up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ChainIndex {
     blocks: Vec<(BlockHash, Block)>,
     transactions: BTreeMap<Txid, Confirmed>,

@@ -18,6 +18,11 @@ impl InProcess {
         Self(SharedChain::new(Chain::new()))
     }
 
+    /// Stands on a chain that is there already.
+    pub fn on(chain: SharedChain) -> Self {
+        Self(chain)
+    }
+
     /// Returns another handle on the chain.
     pub fn chain(&self) -> SharedChain {
         self.0.clone()

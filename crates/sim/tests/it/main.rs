@@ -8,6 +8,7 @@
 
 mod balances;
 mod calm;
+mod closings;
 mod crash;
 mod mortal;
 mod oracle;
