@@ -272,10 +272,7 @@ impl<L: Life> Play<L> {
 
     /// What becomes known after the closing.
     fn learn(&mut self) -> Result<(), SimError> {
-        let Template { stage, scenes, .. } = &mut self.at;
-        for thief in scenes.iter_mut().filter(|it| it.case.closing == Closing::LongRevoked) {
-            peer::act(stage, thief)?;
-        }
+        self.steal()?;
         self.step()?;
         for index in 0..self.at.scenes.len() {
             let after = core::mem::take(&mut self.at.scenes[index].after);
@@ -288,6 +285,18 @@ impl<L: Life> Play<L> {
             }
         }
         Ok(())
+    }
+
+    /// A thief has a block to itself.
+    fn steal(&mut self) -> Result<(), SimError> {
+        let Template { stage, scenes, .. } = &mut self.at;
+        let mut thieves =
+            scenes.iter_mut().filter(|scene| scene.case.closing == Closing::LongRevoked).peekable();
+        if thieves.peek().is_none() {
+            return Ok(());
+        }
+        thieves.try_for_each(|thief| peer::act(stage, thief))?;
+        self.mine()
     }
 
     fn was_fulfilled(&mut self, index: usize) {
