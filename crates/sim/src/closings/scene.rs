@@ -7,7 +7,7 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, Generation, HtlcId, Intent, IntentPart, Metadata,
-    MonitorUpdate, NewChannel, PaymentId, PaymentPreimage, RemovalReason, Side, UpdateStep,
+    MonitorUpdate, NewChannel, PaymentId, PaymentPreimage, RemovalReason, Side, Terms, UpdateStep,
 };
 
 use super::case::{Case, Closing, Known};
@@ -225,6 +225,7 @@ impl Writer<'_> {
                 cltv_expiry: BlockHeight(offer.expiry),
             }],
             metadata: Metadata::Here(vec![role as u8]),
+            terms: Terms::default(),
         }
     }
 

@@ -175,6 +175,7 @@ impl Truth {
                 Event::PaymentFailed { reason, .. } => format!("{reason:?}"),
                 Event::PaymentPathSuccessful { .. }
                 | Event::PaymentPathFailed { .. }
+                | Event::Probed { .. }
                 | Event::Alarm(_) => "no word".to_owned(),
             });
             (deal.role, deal.name.0, word)
