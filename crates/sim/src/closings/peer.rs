@@ -12,12 +12,15 @@ use lastword_bolt3::{
 use lastword_ports::{ChainErrorKind, SigningRequest};
 use lastword_types::{PaymentPreimage, Side, SigningKey};
 
-use super::case::Known;
+use super::case::{Closing, Known};
 use super::channel::{Name, Which};
 use super::scene::{Role, Scene};
 use super::stage::Stage;
 use crate::error::{SimError, Trying as _};
 use crate::world::bank::sign_p2wpkh;
+
+/// The peer shows a preimage in this block after the closing, where another failure is nearly final.
+const PATIENCE: u32 = 4;
 
 /// What the peer pays for a transaction of its own.
 const FEE: Amount = Amount::from_sat(1_500);
@@ -65,11 +68,12 @@ fn prey(stage: &Stage, scene: &Scene, which: Which, closed: u32) -> Vec<Prey> {
     if closed + csv_blocks > next {
         return Vec::new();
     }
+    let shows_now = scene.case.closing == Closing::LongRevoked || closed + PATIENCE <= next;
     let wanted = scene.deals.iter().filter_map(|deal| {
         let offer = scene.channel.offers.get(&deal.name)?;
         let outpoint = scene.channel.output(which, deal.name)?;
         let preimage = match deal.name.0 {
-            Side::Local if is_willing(scene, deal.role) => Some(offer.preimage),
+            Side::Local if shows_now && is_willing(scene, deal.role) => Some(offer.preimage),
             Side::Remote if offer.expiry < next => None,
             Side::Local | Side::Remote => return None,
         };

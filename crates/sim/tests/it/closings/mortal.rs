@@ -39,6 +39,8 @@ struct Watch(Arc<Mutex<Count>>);
 #[derive(Debug, Default)]
 struct Count {
     passed: u64,
+    /// How many were passed when the play was over.
+    length: Option<u64>,
     dies_at: Option<u64>,
     deaths: Vec<Boundary>,
 }
@@ -115,9 +117,10 @@ impl Mortal {
         Self { disks, watch, death, driver: None }
     }
 
-    /// Returns how many boundaries were passed.
+    /// Returns how many boundaries were passed until the play was over.
     pub(super) fn passed(&self) -> u64 {
-        self.watch.lock().passed
+        let count = self.watch.lock();
+        count.length.unwrap_or(count.passed)
     }
 
     /// Returns the boundaries at which it died.
@@ -187,7 +190,11 @@ impl Life for Mortal {
     }
 
     fn lose_book(&mut self, stage: &Stage) -> Result<(), SimError> {
-        self.watch.lock().dies_at = None;
+        {
+            let mut count = self.watch.lock();
+            count.dies_at = None;
+            count.length = Some(count.passed);
+        }
         self.bury(Survivors::SyncedOnly, Book::Lost);
         self.start(stage)
     }
