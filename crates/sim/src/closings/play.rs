@@ -163,7 +163,7 @@ impl<L: Life> Template<L> {
     fn act(&mut self, act: &Act) -> Result<(), SimError> {
         self.life.with(&self.stage, |driver| match act {
             Act::Pay(intent, update) => {
-                match driver.send_payment(intent.clone(), vec![update.clone()]) {
+                match driver.send_payment((**intent).clone(), vec![update.clone()]) {
                     // It was sent before the node died.
                     Ok(()) | Err(EngineError::PaymentIdBusy(_)) => Ok(()),
                     Err(error) => Err(error).trying("send a payment"),

@@ -56,7 +56,7 @@ pub(super) struct Deal {
 /// Something that the node's caller does.
 #[derive(Debug, Clone)]
 pub(super) enum Act {
-    Pay(Intent, MonitorUpdate),
+    Pay(Box<Intent>, MonitorUpdate),
     Update(MonitorUpdate),
 }
 
@@ -332,7 +332,7 @@ impl Writer<'_> {
         let update = self.channel.sign(owner, &[entering], &leaving)?;
         let intent = self.channel.offers.get(&entering).and_then(|offer| offer.intent.clone());
         self.acts.push(match intent {
-            Some(intent) => Act::Pay(intent, update),
+            Some(intent) => Act::Pay(Box::new(intent), update),
             None => Act::Update(update),
         });
         Ok(())
@@ -357,7 +357,7 @@ impl Writer<'_> {
         let update = self.channel.sign(Side::Remote, &[name], &[])?;
         let intent = self.channel.offers.get(&name).and_then(|offer| offer.intent.clone());
         let intent = intent.ok_or(SimError::new("a payment of the matrix has no intent"))?;
-        self.acts.push(Act::Pay(intent, update));
+        self.acts.push(Act::Pay(Box::new(intent), update));
         Ok(())
     }
 
