@@ -356,7 +356,7 @@ impl Channels {
         keys.flat_map(|key| self.part_channels(*key)).collect()
     }
 
-    /// Returns the channels of all parts of the attempt that an HTLC belongs to, and of earlier ones.
+    /// Returns the channels of all parts of the attempt that an HTLC belongs to and of those before.
     pub(crate) fn part_channels(&self, key: HtlcKey) -> Vec<ChannelId> {
         match self.origin(key) {
             Some(HtlcOrigin::Payment(origin)) => {

@@ -247,8 +247,8 @@ impl Driver {
     ///
     /// # Shape
     ///
-    /// At most `events_max` events, each payment's in order; the next of a payment comes when the one
-    /// before is acknowledged. What [`next_event`](Self::next_event) gave away is not read.
+    /// At most `events_max` events, each payment's in order; the next of a payment comes when the
+    /// one before is acknowledged. What [`next_event`](Self::next_event) gave away is not read.
     pub fn read_after(
         &mut self,
         cursor: Option<Cursor>,
@@ -260,8 +260,8 @@ impl Driver {
         self.outbox.read_after(cursor, events_max)
     }
 
-    /// Takes note that a reader has handled everything that it was given up to a cursor. A place that
-    /// was acknowledged before is no mistake.
+    /// Takes note that a reader has handled everything that it was given up to a cursor. A place
+    /// that was acknowledged before is no mistake.
     ///
     /// # Crash safety
     ///
@@ -296,8 +296,8 @@ impl Driver {
     /// # Errors
     ///
     /// [`EngineError::NeverTold`] for an event that nobody was given and the book does not hold as
-    /// handled; nothing is changed. A failure of the store; the event stays in flight. Call again with the
-    /// same event once the store works; after the next start it is told again.
+    /// handled; nothing is changed. A failure of the store; the event stays in flight. Call again
+    /// with the same event once the store works; after the next start it is told again.
     pub fn event_returned(&mut self, event: &Event, is_handled: bool) -> Result<(), EngineError> {
         if !self.outbox.is_in_flight(event) {
             return match event.key() {

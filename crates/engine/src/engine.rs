@@ -52,8 +52,8 @@ enum Command {
 /// # Shape
 ///
 /// Stores and chain adapters block, so the [`Driver`] has a thread of its own, and so has
-/// each call of the user's [`EventHandler`]: it may be slow, fail, panic or never return, and nothing
-/// else stops. Without a handler, events are read after a cursor and acknowledged.
+/// each call of the user's [`EventHandler`]: it may be slow, fail, panic or never return, and
+/// nothing else stops. Without a handler, events are read after a cursor and acknowledged.
 ///
 /// # Crash safety
 ///

@@ -46,8 +46,8 @@ impl Driver {
     ///
     /// # Crash safety
     ///
-    /// Durable when it returns `Ok`, in the book and, where an HTLC left and another attempt would be
-    /// allowed, in its ledger: an older book does not take it back.
+    /// Durable when it returns `Ok`, in the book and, where an HTLC left and another attempt would
+    /// be allowed, in its ledger: an older book does not take it back.
     ///
     /// # Errors
     ///

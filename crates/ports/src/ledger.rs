@@ -54,8 +54,8 @@ impl core::fmt::Debug for LedgerState<'_> {
 /// - answer `ledger` for every channel there is, those too that `for_each` leaves out;
 /// - answer `is_closed` for every channel there is; who leaves it out never has a closed channel
 ///   reported to the node that believes it open;
-/// - visit in `for_each_damaged` every channel for which `ledger` says `Damaged`: any of them may hold
-///   a later attempt of a payment.
+/// - visit in `for_each_damaged` every channel for which `ledger` says `Damaged`: any of them may
+///   hold a later attempt of a payment.
 pub trait Ledgers {
     /// Returns the ledger of one channel.
     fn ledger(&self, channel_id: ChannelId) -> LedgerState<'_>;

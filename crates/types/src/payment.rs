@@ -299,8 +299,8 @@ pub enum Event {
     Alarm(Alarm),
     /// A probe ended, and nobody was paid. A probe's last word, and the only one.
     ///
-    /// Should a recipient take a probe after all, that is told as [`PaymentSent`](Self::PaymentSent):
-    /// money went.
+    /// Should a recipient take a probe after all, that is told as
+    /// [`PaymentSent`](Self::PaymentSent): money went.
     Probed {
         /// Which probe.
         payment_id: PaymentId,
