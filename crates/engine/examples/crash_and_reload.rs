@@ -82,6 +82,7 @@ fn name(event: Option<&Event>) -> &'static str {
         Some(Event::PaymentPathFailed { .. }) => "PaymentPathFailed",
         Some(Event::PaymentFailed { .. }) => "PaymentFailed",
         Some(Event::Probed { .. }) => "Probed",
+        Some(Event::PaymentUnknown { .. }) => "PaymentUnknown",
         Some(Event::Alarm(_)) => "an alarm",
         None => "nothing",
     }

@@ -7,8 +7,8 @@ use lastword_chain::{RECENT_BLOCKS, WatchIndex};
 use lastword_monitor::Monitor;
 use lastword_ports::{Ledger, LedgerState, Ledgers, Lsn, Store, Stream};
 use lastword_types::{
-    BlockHeight, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord, MonitorUpdate,
-    PaymentId, UpdateId,
+    BlockHeight, BookEpoch, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord,
+    MonitorUpdate, PaymentId, UpdateId,
 };
 use lastword_wire as wire;
 
@@ -24,6 +24,8 @@ struct Kept {
     synced_to: BlockHeight,
     /// Whether its funding output is spent or we decided to fail it.
     is_closed: bool,
+    /// Whether nothing changes it any more.
+    is_archived: bool,
 }
 
 impl Kept {
@@ -34,6 +36,7 @@ impl Kept {
             latest_update: card.latest_update,
             synced_to: card.synced_to.height,
             is_closed: card.is_closed,
+            is_archived: card.is_archived,
         }
     }
 }
@@ -78,6 +81,10 @@ pub(crate) struct Channels {
     untold: BTreeMap<ChannelId, usize>,
     /// The outbound halves of forwards whose inbound half is not durably settled.
     forwards: BTreeSet<HtlcKey>,
+    /// The highest epoch behind which some channel dropped tombstones.
+    pruned_behind: BookEpoch,
+    /// Channels with a new card, of which some may be archived or have too many tombstones.
+    changed: BTreeSet<ChannelId>,
 }
 
 /// The least id there is.
@@ -97,22 +104,25 @@ fn reorg_floor(tip: BlockHeight) -> BlockHeight {
 pub(crate) struct Cards {
     kept: Vec<(ChannelId, Kept)>,
     index: WatchIndex,
+    pruned_behind: Option<BookEpoch>,
 }
 
 impl Cards {
     pub(crate) fn take_in(&mut self, card: &Card) {
         self.index.set(card.channel_id, &card.watched, card.next_deadline);
         self.kept.push((card.channel_id, Kept::cold(card)));
+        self.pruned_behind = self.pruned_behind.max(Some(card.pruned_behind));
     }
 
     /// Returns the channels, not one of them in memory.
     pub(crate) fn into_channels(self, tip: BlockHeight) -> Channels {
         let floor = reorg_floor(tip);
-        let is_recent = |kept: &Kept| kept.synced_to > floor;
+        let is_recent = |kept: &Kept| kept.synced_to > floor && !kept.is_archived;
         let recent = self.kept.iter().filter(|(_, kept)| is_recent(kept));
         let synced = recent.map(|(channel_id, kept)| (kept.synced_to, *channel_id)).collect();
         let kept = self.kept.into_iter().collect();
-        Channels { kept, index: self.index, synced, floor, ..Channels::default() }
+        let pruned_behind = self.pruned_behind.unwrap_or(BookEpoch::ZERO);
+        Channels { kept, index: self.index, synced, floor, pruned_behind, ..Channels::default() }
     }
 }
 
@@ -147,10 +157,35 @@ impl Channels {
         let kept = self.kept.entry(channel_id).or_insert_with(|| Kept::cold(card));
         kept.latest_update = card.latest_update;
         kept.is_closed = card.is_closed;
+        kept.is_archived = card.is_archived;
         let before = core::mem::replace(&mut kept.synced_to, synced_to);
         self.synced.remove(&(before, channel_id));
-        if synced_to > self.floor {
+        // No reorg reaches what is archived.
+        if synced_to > self.floor && !card.is_archived {
             self.synced.insert((synced_to, channel_id));
+        }
+        self.pruned_behind = self.pruned_behind.max(card.pruned_behind);
+        self.changed.insert(channel_id);
+    }
+
+    /// Takes out the channels whose cards are new.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<ChannelId> {
+        core::mem::take(&mut self.changed)
+    }
+
+    pub(crate) fn is_archived(&self, channel_id: ChannelId) -> bool {
+        self.kept.get(&channel_id).is_some_and(|kept| kept.is_archived)
+    }
+
+    /// Keeps channels for the next time.
+    pub(crate) fn wait_with(&mut self, channels: BTreeSet<ChannelId>) {
+        self.changed.extend(channels);
+    }
+
+    /// Takes a monitor out of memory; it is read again on demand.
+    pub(crate) fn cool(&mut self, channel_id: ChannelId) {
+        if let Some(Slot::Warm(_)) = self.slot(channel_id) {
+            self.set_slot(channel_id, Slot::Cold);
         }
     }
 
@@ -252,15 +287,18 @@ impl Channels {
         payment_id: PaymentId,
         store: &dyn Store,
     ) -> Result<bool, EngineError> {
-        let mut is_known = false;
-        let mut visit = |_: LedgerEntry<'_>| is_known = true;
+        let knows = |monitor: &Monitor| {
+            let mut is_known = false;
+            monitor.entries_of(payment_id, &mut |_: LedgerEntry<'_>| is_known = true);
+            monitor.tombstones_of(payment_id, &mut |_, _| is_known = true);
+            is_known
+        };
         match self.slot(channel_id) {
-            Some(Slot::Warm(warm)) => warm.monitor.entries_of(payment_id, &mut visit),
-            Some(Slot::Cold) => load(channel_id, store)?.monitor.entries_of(payment_id, &mut visit),
-            Some(Slot::Damaged) => return Err(EngineError::Damaged(channel_id)),
-            None => return Err(EngineError::UnknownChannel(channel_id)),
+            Some(Slot::Warm(warm)) => Ok(knows(&warm.monitor)),
+            Some(Slot::Cold) => Ok(knows(&load(channel_id, store)?.monitor)),
+            Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
+            None => Err(EngineError::UnknownChannel(channel_id)),
         }
-        Ok(is_known)
     }
 
     /// Returns the payment or forward that an HTLC of a warm monitor is for.
@@ -389,6 +427,10 @@ impl Ledgers for Channels {
 
     fn for_each_damaged(&self, visit: &mut dyn FnMut(ChannelId)) {
         self.damaged().for_each(visit);
+    }
+
+    fn pruned_behind(&self) -> BookEpoch {
+        self.pruned_behind
     }
 
     fn is_closed(&self, channel_id: ChannelId) -> bool {

@@ -17,6 +17,8 @@ use lastword_types::{
     MonitorRecord, MonitorUpdate, NewChannel, PaymentId, PaymentRecord, UpdateId,
 };
 
+use lastword_wire as wire;
+
 use crate::channels::{self, Channels};
 use crate::error::EngineError;
 use crate::growth::Growth;
@@ -199,6 +201,21 @@ impl Driver {
         }
     }
 
+    /// Returns the bytes of a channel's last snapshot if it is archived: they can be restored and
+    /// folded again.
+    ///
+    /// # Errors
+    ///
+    /// As [`monitor`](Self::monitor).
+    pub fn archived(&mut self, channel_id: ChannelId) -> Result<Option<Vec<u8>>, EngineError> {
+        if !self.channels.is_archived(channel_id) {
+            return Ok(None);
+        }
+        let body = wire::encode_monitor_state(self.monitor(channel_id)?.state());
+        self.channels.cool(channel_id);
+        Ok(Some(body))
+    }
+
     /// Returns whose the value of a channel is at the tip, part by part; together they are its
     /// funding output.
     ///
@@ -313,6 +330,7 @@ impl Driver {
         }
         let Some(key) = event.key() else {
             self.outbox.handled(event);
+            self.tend();
             return Ok(());
         };
         let record = PaymentRecord::Handled { key };
@@ -326,7 +344,9 @@ impl Driver {
         let gated = self.write(Batch { entries, tip: None })?;
         self.outbox.handled(event);
         self.settle(gated, None)?;
-        self.replan(key.payment_id)
+        self.replan(key.payment_id)?;
+        self.tend();
+        Ok(())
     }
 
     /// Returns the releases that become due once an event counts as handled.

@@ -1,7 +1,7 @@
 //! [`WithHandled`]: the payment book as it will be once an event is recorded as handled.
 
 use lastword_ports::{PaymentBook, PaymentView};
-use lastword_types::{EventKey, PaymentId, PaymentState};
+use lastword_types::{BookEpoch, EventKey, PaymentId, PaymentState};
 
 /// A payment book in which one more event counts as handled, so that the releases which follow from
 /// it can go into the same batch.
@@ -24,7 +24,7 @@ impl WithHandled<'_> {
 }
 
 impl PaymentBook for WithHandled<'_> {
-    fn epoch(&self) -> u64 {
+    fn epoch(&self) -> BookEpoch {
         self.book.epoch()
     }
 

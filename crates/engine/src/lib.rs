@@ -13,6 +13,7 @@ mod order;
 mod pay;
 mod ports;
 mod start;
+mod tend;
 
 pub use driver::{Driver, Request};
 pub use engine::Engine;

@@ -117,6 +117,8 @@ impl Driver {
             for result in results.iter_mut().filter(|result| result.is_ok()) {
                 *result = Err(error.copy());
             }
+        } else {
+            self.tend();
         }
         results
     }
@@ -358,7 +360,8 @@ impl Driver {
             | PaymentRecord::Decided { .. }
             | PaymentRecord::Handled { .. }
             | PaymentRecord::Adopted { .. }
-            | PaymentRecord::Dropped { .. } => {}
+            | PaymentRecord::Dropped { .. }
+            | PaymentRecord::EpochRaised { .. } => {}
         }
     }
 

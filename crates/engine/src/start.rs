@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
-use lastword_ports::{PaymentBook as _, Stream};
+use lastword_ports::{Ledgers as _, PaymentBook as _, Stream};
 use lastword_reload::Scope;
 use lastword_types::{BlockRef, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
 use lastword_wire as wire;
@@ -71,7 +71,14 @@ impl Driver {
         driver.leave_unknown_blocks()?;
         let gated = driver.write(Batch::default())?;
         driver.settle(gated, Some(Scope::All))?;
+        // What an older book held open is decided now, and durable: what begins from here on is
+        // newer than whatever was dropped (rule R10).
+        let pruned_behind = driver.channels.pruned_behind();
+        if driver.payments.epoch() < pruned_behind {
+            driver.enter_epoch(pruned_behind)?;
+        }
         driver.give_up_overdue()?;
+        driver.tend();
         Ok(driver)
     }
 
@@ -91,6 +98,10 @@ impl Driver {
             Err(error) => return Err(error),
         }
         let warm = self.channels.get(channel_id)?;
+        if warm.monitor.state().is_archived {
+            self.channels.cool(channel_id);
+            return Ok(());
+        }
         for alarm in warm.monitor.alarms() {
             self.outbox.push_alarm(alarm);
         }
@@ -133,10 +144,12 @@ impl CardsRead {
         self.cards.take_in(card);
         let is_stale = last > card.covers;
         // A closed channel may have nothing left but an alarm that nobody has heard.
-        if is_stale || card.has_undelivered || card.has_claims || card.is_closed {
+        let is_open_matter = card.has_undelivered || card.has_claims || card.is_closed;
+        if is_stale || (is_open_matter && !card.is_archived) {
             self.wanted.push(card.channel_id);
         }
-        if self.oldest.is_none_or(|oldest| card.synced_to.height < oldest.height) {
+        let is_older = |oldest: BlockRef| card.synced_to.height < oldest.height;
+        if !card.is_archived && self.oldest.is_none_or(is_older) {
             self.oldest = Some(card.synced_to);
         }
     }

@@ -43,6 +43,7 @@ impl Memory {
             EventKind::Sent => Some(EventKind::Failed),
             EventKind::Failed | EventKind::Probed => Some(EventKind::Sent),
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => None,
+            EventKind::Unknown => return Err(format!("no trace was dropped: {event:?}")),
         };
         let is_contradicted = self
             .told
@@ -73,6 +74,7 @@ impl Memory {
             | EventKind::Sent
             | EventKind::Failed
             | EventKind::Probed
+            | EventKind::Unknown
             | EventKind::PathFailed { .. } => Ok(()),
         }
     }
@@ -84,7 +86,10 @@ impl Memory {
     pub(crate) fn was_recorded(&mut self, event: &Event) {
         let Some(key) = event.key() else { return };
         match key.kind {
-            EventKind::Failed | EventKind::Probed | EventKind::PathSuccessful { .. } => {
+            EventKind::Failed
+            | EventKind::Probed
+            | EventKind::Unknown
+            | EventKind::PathSuccessful { .. } => {
                 self.over.insert(key.generation);
             }
             EventKind::Sent | EventKind::PathFailed { .. } => {}
@@ -127,7 +132,7 @@ impl Memory {
 
 fn is_terminal(kind: EventKind) -> bool {
     match kind {
-        EventKind::Sent | EventKind::Failed | EventKind::Probed => true,
+        EventKind::Sent | EventKind::Failed | EventKind::Probed | EventKind::Unknown => true,
         EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => false,
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bitcoin::OutPoint;
 use lastword_types::{BlockHeight, BlockRef, Card, MonitorState};
 
+use crate::archive;
 use crate::claims;
 use crate::deadline;
 use crate::funding;
@@ -20,7 +21,7 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
         next_deadline: next_deadline(state, index),
         has_undelivered: !index.undelivered.is_empty(),
         is_closed: index::is_closed(state),
-        has_claims: claims::any(state, index),
+        has_claims: !state.is_archived && claims::any(state, index),
         synced_to: state.best,
         covers: 0,
         pruned_behind: state.pruned_behind,
@@ -35,6 +36,9 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
 /// can follow.
 fn watched(state: &MonitorState, index: &Index) -> Vec<OutPoint> {
     let mut watched = Vec::new();
+    if state.is_archived {
+        return watched;
+    }
     if !state.funding_spend.as_ref().is_some_and(|spend| is_final(state, spend.block)) {
         watched.extend(funding::all(state).map(|scope| scope.outpoint()));
     }
@@ -49,16 +53,20 @@ fn watched(state: &MonitorState, index: &Index) -> Vec<OutPoint> {
 }
 
 /// The next height at which a fact of the chain becomes final, so that a verdict may change and an
-/// output is no longer watched; or at which an HTLC stands too long.
+/// output is no longer watched; at which an HTLC stands too long; or at which the channel can be
+/// archived.
 ///
 /// That a claim becomes possible at some height changes nothing that the monitor remembers.
 fn next_deadline(state: &MonitorState, index: &Index) -> Option<BlockHeight> {
+    if state.is_archived {
+        return None;
+    }
     let funding = state.funding_spend.as_ref().map(|spend| spend.block);
     let outputs = state.output_spends.values().map(|spend| spend.block);
     let blocks = funding.into_iter().chain(state.funding_confirmed).chain(outputs);
     let finals = blocks.map(|block| block.height.final_at());
     let finals = finals.filter(|height| *height > state.best.height);
-    finals.chain(deadline::next(state, index)).min()
+    finals.chain(deadline::next(state, index)).chain(archive::due(state, index)).min()
 }
 
 fn is_pending(state: &MonitorState, outpoint: OutPoint) -> bool {

@@ -29,8 +29,24 @@ pub(crate) fn any(state: &MonitorState, index: &Index) -> bool {
     }
 }
 
+/// Returns an output of a confirmed closing that should be ours and that nobody spent. An anchor is
+/// no such output: the transaction that it was to bring in is confirmed.
+pub(crate) fn wanted(state: &MonitorState, index: &Index) -> Option<OutPoint> {
+    let (spend, closing) = (state.funding_spend.as_ref()?, index.closing.as_ref()?);
+    let claims = Claims::new(state, closing, spend.block.height);
+    claims.wanted().find_map(|wanted| match wanted {
+        Wanted::First(_, _, How::Anchor) => None,
+        Wanted::First(outpoint, ..)
+        | Wanted::Second(outpoint, ..)
+        | Wanted::Stolen(outpoint, _) => Some(outpoint),
+    })
+}
+
 /// Returns every request, by outpoint.
 pub(crate) fn of(state: &MonitorState, index: &Index) -> Vec<ClaimRequest> {
+    if state.is_archived {
+        return Vec::new();
+    }
     let mut requests: Vec<_> = match (&state.funding_spend, &index.closing) {
         (None, _) if may_broadcast(state) => {
             let scopes = funding::to_broadcast(state);

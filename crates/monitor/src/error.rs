@@ -3,9 +3,44 @@
 use bitcoin::{OutPoint, Txid};
 use lastword_bolt3::Bolt3Error;
 use lastword_types::{
-    BlockRef, ChannelId, CommitmentNumber, FundingKind, HtlcDirection, HtlcId, Side, UpdateId,
+    BlockHeight, BlockRef, BookEpoch, ChannelId, CommitmentNumber, FundingKind, HtlcDirection,
+    HtlcId, Side, UpdateId,
 };
 use thiserror::Error;
+
+/// What a channel waits for that is to be archived (rule R11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ArchiveWaits {
+    /// No closing is confirmed.
+    #[error("its funding output is not spent")]
+    Open,
+    /// Somebody has to be told what became of an HTLC.
+    #[error("nobody was told of the offered HTLC {htlc_id}")]
+    Untold {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// What became of an HTLC is not final.
+    #[error("the {direction:?} HTLC {htlc_id} is not decided")]
+    Undecided {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// An output should be ours and nobody spent it.
+    #[error("output {outpoint} waits to be claimed")]
+    Claim {
+        /// The output.
+        outpoint: OutPoint,
+    },
+    /// A spend is not deep enough ([`ARCHIVE_DEPTH`](lastword_types::ARCHIVE_DEPTH)).
+    #[error("its last spend is deep enough at height {until}")]
+    Depth {
+        /// The height of the tip from which it is.
+        until: BlockHeight,
+    },
+}
 
 /// Why a record, or a state, was refused. The monitor is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -239,6 +274,21 @@ pub enum MonitorError {
         /// Its number.
         number: CommitmentNumber,
     },
+    /// Tombstones are dropped behind an epoch that the book had when others were dropped: it is
+    /// raised before (rule R10).
+    #[error("tombstones were dropped behind epoch {latest}, and {got} is not above it")]
+    EpochNotRaised {
+        /// The epoch of the time before.
+        latest: BookEpoch,
+        /// The record's.
+        got: BookEpoch,
+    },
+    /// The channel cannot be archived yet (rule R11).
+    #[error("the channel cannot be archived")]
+    NotArchivable(#[source] ArchiveWaits),
+    /// The channel is archived: no update changes it any more (rule R11).
+    #[error("the channel is archived")]
+    Archived,
     /// A state contradicts itself; it was damaged, or written by something else.
     #[error("the state contradicts itself: {0}")]
     State(&'static str),

@@ -25,6 +25,8 @@ pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
         |(hash, preimage): (&_, &lastword_types::PaymentPreimage)| preimage.payment_hash() == *hash;
     ensure(state.preimages.iter().all(is_opened), "a preimage is kept under another hash")?;
     check_forgotten(state)?;
+    let is_over = state.funding_spend.is_some() || !state.is_archived;
+    ensure(is_over, "a channel is archived and not closed")?;
     check_spends(state)
 }
 

@@ -1,7 +1,7 @@
 //! [`Ledger`] for [`Monitor`]: what became of offered HTLCs, for whoever has to be told.
 
-use lastword_ports::Ledger;
-use lastword_types::{ChannelId, HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId, UpdateId};
+use lastword_ports::{Ledger, LedgerHead};
+use lastword_types::{HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId, Tombstone};
 
 use crate::machine::Monitor;
 use crate::verdict;
@@ -21,12 +21,14 @@ impl Monitor {
 }
 
 impl Ledger for Monitor {
-    fn channel_id(&self) -> ChannelId {
-        self.state().parameters.channel_id
-    }
-
-    fn latest_update(&self) -> UpdateId {
-        self.state().latest_update
+    fn head(&self) -> LedgerHead {
+        let state = self.state();
+        LedgerHead {
+            channel_id: state.parameters.channel_id,
+            latest_update: state.latest_update,
+            pruned_behind: state.pruned_behind,
+            is_archived: state.is_archived,
+        }
     }
 
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
@@ -38,6 +40,16 @@ impl Ledger for Monitor {
     fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         for htlc_id in self.index().by_payment.get(&payment_id).into_iter().flatten() {
             self.visit(*htlc_id, visit);
+        }
+    }
+
+    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone)) {
+        let channel_id = self.state().parameters.channel_id;
+        for htlc_id in self.index().buried.get(&payment_id).into_iter().flatten() {
+            if let Some(tombstone) = self.state().tombstones.get(htlc_id) {
+                let direction = HtlcDirection::Offered;
+                visit(HtlcKey { channel_id, direction, htlc_id: *htlc_id }, *tombstone);
+            }
         }
     }
 }

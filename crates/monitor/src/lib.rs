@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod archive;
 mod balance;
 mod block;
 mod card;
@@ -25,5 +26,5 @@ mod revoked;
 mod update;
 mod verdict;
 
-pub use error::MonitorError;
-pub use machine::{Accepted, Monitor};
+pub use error::{ArchiveWaits, MonitorError};
+pub use machine::{Accepted, Monitor, Noop};

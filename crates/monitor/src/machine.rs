@@ -8,7 +8,7 @@ use bitcoin::Transaction;
 use lastword_types::{
     Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Htlc,
     HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence, MonitorRecord,
-    MonitorState, MonitorUpdate, NewChannel, Side, Told, UpdateId, Verdict,
+    MonitorState, MonitorUpdate, NewChannel, Side, Told, UpdateId, UpdateStep, Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -21,7 +21,7 @@ use crate::marks::{HtlcRef, Marks};
 use crate::release;
 use crate::revoked;
 use crate::update::{self, UpdateDraft};
-use crate::{card, claims, deadline, forget, mempool, verdict};
+use crate::{archive, card, claims, deadline, forget, mempool, verdict};
 
 /// The monitor of one channel: what the channel, the chain and the consumer told it, and what
 /// follows from that.
@@ -49,19 +49,45 @@ pub struct Accepted<'r> {
 /// What a record changes, worked out by `check`.
 #[derive(Debug, Clone)]
 enum Change<'r> {
-    Nothing,
+    Nothing(Noop),
     Update(UpdateId, Box<UpdateDraft<'r>>),
     Release(HtlcId, Told),
     GiveUp(HtlcId),
     Block(Box<BlockDraft>),
     Disconnect(lastword_types::BlockRef),
     Evidence(HtlcRef, Marks),
+    Prune(BookEpoch),
+    Archive,
+}
+
+/// Why a record changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noop {
+    /// The monitor has it already.
+    Known,
+    /// The channel is archived, and what the record says comes too late to matter (rule R11).
+    Archived,
 }
 
 impl Accepted<'_> {
     /// Says whether the record says nothing new, so that it need not be written.
     pub fn is_noop(&self) -> bool {
-        matches!(self.change, Change::Nothing)
+        self.noop().is_some()
+    }
+
+    /// Returns why the record changes nothing, if it does not.
+    pub fn noop(&self) -> Option<Noop> {
+        match self.change {
+            Change::Nothing(why) => Some(why),
+            Change::Update(..)
+            | Change::Release(..)
+            | Change::GiveUp(_)
+            | Change::Evidence(..)
+            | Change::Block(_)
+            | Change::Disconnect(_)
+            | Change::Prune(_)
+            | Change::Archive => None,
+        }
     }
 }
 
@@ -145,24 +171,37 @@ impl Monitor {
     ///
     /// [`MonitorError`], which names what is wrong.
     pub fn check<'r>(&self, record: &'r MonitorRecord) -> Result<Accepted<'r>, MonitorError> {
+        if self.state.is_archived {
+            let change = self.check_archived(record)?;
+            return Ok(Accepted { change, at: self.revision });
+        }
         let change = match record {
             MonitorRecord::Created(_) => return Err(MonitorError::AlreadyCreated),
             MonitorRecord::Update(update) => self.check_update(update)?,
             MonitorRecord::Release(release) => {
                 self.check_channel(release.htlc.channel_id)?;
                 release::check(&self.state, self.index.closing.as_ref(), release)?
-                    .map_or(Change::Nothing, |(htlc_id, told)| Change::Release(htlc_id, told))
+                    .map_or(Change::Nothing(Noop::Known), |(htlc_id, told)| {
+                        Change::Release(htlc_id, told)
+                    })
             }
             MonitorRecord::Chain(delta) => self.check_chain(delta)?,
             MonitorRecord::GivenUp(given_up) => {
                 self.check_channel(given_up.htlc.channel_id)?;
                 release::check_given_up(&self.state, given_up)?
-                    .map_or(Change::Nothing, Change::GiveUp)
+                    .map_or(Change::Nothing(Noop::Known), Change::GiveUp)
+            }
+            MonitorRecord::PruneTombstones { behind } => self.check_prune(*behind)?,
+            MonitorRecord::Archive => {
+                archive::check(&self.state, &self.index).map_err(MonitorError::NotArchivable)?;
+                Change::Archive
             }
             MonitorRecord::Mempool(evidence) => {
                 self.check_channel(evidence.htlc.channel_id)?;
                 mempool::check(&self.state, evidence)?
-                    .map_or(Change::Nothing, |(key, marks)| Change::Evidence(key, marks))
+                    .map_or(Change::Nothing(Noop::Known), |(key, marks)| {
+                        Change::Evidence(key, marks)
+                    })
             }
         };
         Ok(Accepted { change, at: self.revision })
@@ -182,13 +221,18 @@ impl Monitor {
         assert_eq!(self.revision, at, "a token is used on the state that was checked");
         self.revision += 1;
         let effects = match change {
-            Change::Nothing => Vec::new(),
+            Change::Nothing(_) => Vec::new(),
             Change::Update(update_id, draft) => self.commit_update(update_id, *draft),
             Change::Release(htlc_id, told) => self.commit_release(htlc_id, told),
             Change::GiveUp(htlc_id) => self.commit_given_up(htlc_id),
             Change::Block(draft) => self.commit_block(*draft),
             Change::Disconnect(fork) => self.commit_disconnect(fork),
             Change::Evidence(key, marks) => self.commit_evidence(key, marks),
+            Change::Prune(behind) => self.commit_prune(behind),
+            Change::Archive => {
+                self.state.is_archived = true;
+                Vec::from([Effect::ClaimsChanged, Effect::CardChanged])
+            }
         };
         debug_assert_eq!(invariant::check_state(&self.state), Ok(()));
         debug_assert_eq!(invariant::check_index(&self.state, &self.index), Ok(()));
@@ -261,11 +305,54 @@ impl Monitor {
         if got == expected { Ok(()) } else { Err(MonitorError::WrongChannel { expected, got }) }
     }
 
+    /// Says what a record means for a channel that is archived.
+    fn check_archived<'r>(&self, record: &'r MonitorRecord) -> Result<Change<'r>, MonitorError> {
+        let too_late = Change::Nothing(Noop::Archived);
+        match record {
+            MonitorRecord::Created(_) => Err(MonitorError::AlreadyCreated),
+            MonitorRecord::Update(update) => {
+                self.check_channel(update.channel_id)?;
+                let is_preimage = |step: &UpdateStep| matches!(step, UpdateStep::Preimage { .. });
+                if update.update_id <= self.state.latest_update {
+                    Ok(Change::Nothing(Noop::Known))
+                } else if update.steps.iter().all(is_preimage) {
+                    Ok(too_late)
+                } else {
+                    Err(MonitorError::Archived)
+                }
+            }
+            MonitorRecord::Release(release) => {
+                self.check_channel(release.htlc.channel_id)?;
+                Ok(too_late)
+            }
+            MonitorRecord::GivenUp(given_up) => {
+                self.check_channel(given_up.htlc.channel_id)?;
+                Ok(too_late)
+            }
+            MonitorRecord::Mempool(_) | MonitorRecord::Chain(_) => Ok(too_late),
+            MonitorRecord::PruneTombstones { behind } => self.check_prune(*behind),
+            MonitorRecord::Archive => Ok(Change::Nothing(Noop::Known)),
+        }
+    }
+
+    /// Behind one epoch tombstones are dropped once: what came after it, a book of that epoch need
+    /// not know.
+    fn check_prune(&self, behind: BookEpoch) -> Result<Change<'static>, MonitorError> {
+        let latest = self.state.pruned_behind;
+        if self.state.tombstones.is_empty() {
+            return Ok(Change::Nothing(Noop::Known));
+        }
+        if behind <= latest {
+            return Err(MonitorError::EpochNotRaised { latest, got: behind });
+        }
+        Ok(Change::Prune(behind))
+    }
+
     fn check_update<'r>(&self, update: &'r MonitorUpdate) -> Result<Change<'r>, MonitorError> {
         self.check_channel(update.channel_id)?;
         let latest = self.state.latest_update;
         if update.update_id <= latest {
-            return Ok(Change::Nothing);
+            return Ok(Change::Nothing(Noop::Known));
         }
         if latest.next() != Some(update.update_id) {
             return Err(MonitorError::UpdateGap { latest, got: update.update_id });
@@ -279,14 +366,18 @@ impl Monitor {
             ChainDelta::Connected { block, transactions } => {
                 let draft = BlockDraft::check(&self.state, &self.index, *block, transactions)?;
                 let is_noop = draft.is_noop(&self.state);
-                Ok(if is_noop { Change::Nothing } else { Change::Block(Box::new(draft)) })
+                Ok(if is_noop {
+                    Change::Nothing(Noop::Known)
+                } else {
+                    Change::Block(Box::new(draft))
+                })
             }
             ChainDelta::Disconnected { fork } => {
                 if let Some(known) = block::known_at(&self.state, *fork) {
                     return Err(MonitorError::BlockDoesNotConnect { block: *fork, known });
                 }
                 let is_noop = fork.height >= self.state.best.height;
-                Ok(if is_noop { Change::Nothing } else { Change::Disconnect(*fork) })
+                Ok(if is_noop { Change::Nothing(Noop::Known) } else { Change::Disconnect(*fork) })
             }
         }
     }
@@ -398,6 +489,13 @@ impl Monitor {
         let mut effects = self.settle(before);
         effects.push(Effect::CardChanged);
         effects
+    }
+
+    fn commit_prune(&mut self, behind: BookEpoch) -> Vec<Effect> {
+        self.state.tombstones.clear();
+        self.state.pruned_behind = behind;
+        self.index.buried.clear();
+        Vec::from([Effect::CardChanged])
     }
 
     fn commit_block(&mut self, draft: BlockDraft) -> Vec<Effect> {

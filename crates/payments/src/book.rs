@@ -12,15 +12,15 @@
 //! ```
 //!
 //! `Retried` puts a further attempt in the place of the one before, and so does `Rebuilt` of a later
-//! attempt. `Abandoned` marks a pending payment, a path event's `Handled` is noted in any state, and
+//! attempt. `EpochRaised` moves the book itself and no payment. `Abandoned` marks a pending payment, a path event's `Handled` is noted in any state, and
 //! `Rebuilt` of another generation replaces whatever stands there.
 
 use alloc::collections::BTreeSet;
 
 use lastword_ports::{PaymentBook, PaymentView};
 use lastword_types::{
-    BookEntry, BookState, EventKey, EventKind, Generation, Intent, Outcome, OutcomeKind, PaymentId,
-    PaymentRecord, PaymentState,
+    BookEntry, BookEpoch, BookState, EventKey, EventKind, Generation, Intent, Outcome, OutcomeKind,
+    PaymentId, PaymentRecord, PaymentState,
 };
 
 use crate::error::{IntentError, PaymentError};
@@ -68,6 +68,7 @@ enum Change<'r> {
     Move(PaymentId, PaymentState),
     NotePath(PaymentId, EventKind),
     Remove(PaymentId),
+    EnterEpoch(BookEpoch),
 }
 
 impl Accepted<'_> {
@@ -132,6 +133,7 @@ impl Payments {
             Change::Remove(payment_id) => {
                 self.state.payments.remove(&payment_id);
             }
+            Change::EnterEpoch(epoch) => self.state.epoch = epoch,
         }
     }
 
@@ -185,6 +187,8 @@ impl Payments {
                     }
                 }
             }
+            PaymentRecord::EpochRaised { epoch } if *epoch <= self.state.epoch => Change::Nothing,
+            PaymentRecord::EpochRaised { epoch } => Change::EnterEpoch(*epoch),
         };
         Ok(Accepted { change, at: self.commits })
     }
@@ -288,7 +292,7 @@ impl Payments {
 }
 
 impl PaymentBook for Payments {
-    fn epoch(&self) -> u64 {
+    fn epoch(&self) -> BookEpoch {
         self.state.epoch
     }
 
@@ -314,6 +318,7 @@ impl PaymentBook for Payments {
             EventKind::Failed | EventKind::Probed => {
                 is_handled_as(entry.state, OutcomeKind::Failed)
             }
+            EventKind::Unknown => is_handled_as(entry.state, OutcomeKind::Unknown),
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => {
                 entry.paths_handled.contains(&key.kind)
             }
@@ -357,6 +362,7 @@ fn check_handled(entry: &BookEntry, key: EventKey) -> Result<Change<'static>, Pa
         EventKind::Failed | EventKind::Probed => {
             check_terminal_handled(entry, key, OutcomeKind::Failed)
         }
+        EventKind::Unknown => check_terminal_handled(entry, key, OutcomeKind::Unknown),
         EventKind::PathFailed { .. } => Ok(note_path(entry, key)),
         // Its path events follow `PaymentSent`, so that was handled before.
         EventKind::PathSuccessful { .. } => {
@@ -404,7 +410,7 @@ fn check_preimage(entry: &BookEntry, outcome: Outcome) -> Result<(), PaymentErro
         Outcome::Sent { preimage, .. } if preimage.payment_hash() != entry.intent.payment_hash => {
             Err(PaymentError::PreimageMismatch { payment_id: entry.intent.payment_id })
         }
-        Outcome::Sent { .. } | Outcome::Failed { .. } => Ok(()),
+        Outcome::Sent { .. } | Outcome::Failed { .. } | Outcome::Unknown => Ok(()),
     }
 }
 

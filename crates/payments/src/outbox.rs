@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use lastword_types::{Alarm, Cursor, Event, EventKind, PaymentId};
+use lastword_types::{Alarm, ChannelId, Cursor, Event, EventKind, PaymentId};
 
 use crate::error::CursorError;
 
@@ -220,6 +220,17 @@ impl Outbox {
             }
         }
         self.give_turn_after(event);
+    }
+
+    /// Says whether an event that waits, or whose handler runs, names a channel.
+    pub fn names(&self, channel_id: ChannelId) -> bool {
+        let alarms = self.alarms.iter().chain(&self.alarm_in_flight);
+        let mut events = self.lanes.values().flat_map(|lane| {
+            let in_flight = lane.in_flight.as_ref().map(|running| &running.event);
+            lane.waiting.values().chain(in_flight)
+        });
+        alarms.into_iter().any(|alarm| alarm.channel_id() == channel_id)
+            || events.any(|event| event.channel_id() == Some(channel_id))
     }
 
     /// Says whether nothing waits and no handler runs.

@@ -3,7 +3,8 @@
 //! Each may be of any age or empty; the plan never takes what they lack for evidence.
 
 use lastword_types::{
-    ChannelId, EventKey, HtlcKey, Intent, MonitorUpdate, PaymentId, PaymentState, UpdateId,
+    BookEpoch, ChannelId, EventKey, HtlcKey, Intent, MonitorUpdate, PaymentId, PaymentState,
+    UpdateId,
 };
 
 /// A payment as the book knows it.
@@ -25,7 +26,7 @@ pub struct PaymentView<'a> {
 /// - answer `is_handled` from records, never from what is only queued.
 pub trait PaymentBook {
     /// Returns the book's epoch: tombstones older than it may have been dropped (rule R10).
-    fn epoch(&self) -> u64;
+    fn epoch(&self) -> BookEpoch;
 
     /// Returns what is known of a payment.
     fn payment(&self, payment_id: PaymentId) -> Option<PaymentView<'_>>;

@@ -1,6 +1,19 @@
 //! [`Ledger`]: what a monitor knows of the outcomes of its HTLCs.
 
-use lastword_types::{ChannelId, LedgerEntry, PaymentId, UpdateId};
+use lastword_types::{BookEpoch, ChannelId, HtlcKey, LedgerEntry, PaymentId, Tombstone, UpdateId};
+
+/// What is known of a ledger without reading its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerHead {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The last update that the monitor applied.
+    pub latest_update: UpdateId,
+    /// Tombstones were dropped that every book of at least this epoch can do without (rule R10).
+    pub pruned_behind: BookEpoch,
+    /// Whether the channel is archived: no update changes it any more (rule R11).
+    pub is_archived: bool,
+}
 
 /// The ledger of one channel.
 ///
@@ -9,20 +22,22 @@ use lastword_types::{ChannelId, LedgerEntry, PaymentId, UpdateId};
 /// - visit entries in the order of their HTLC ids, each once;
 /// - name in `for_each_undelivered` every offered entry whose outcome was not durably told, whatever
 ///   its verdict;
-/// - name in `entries_of` delivered entries too;
+/// - name in `entries_of` delivered entries too, and in `tombstones_of` what is left of those that
+///   it has forgotten: one of the two names a part until its tombstone is dropped behind an epoch
+///   of the book;
 /// - answer from what the log holds, so that two readings without a record between are equal.
 pub trait Ledger {
-    /// Returns the channel.
-    fn channel_id(&self) -> ChannelId;
-
-    /// Returns the last update that the monitor applied.
-    fn latest_update(&self) -> UpdateId;
+    /// Returns what is known without reading the entries.
+    fn head(&self) -> LedgerHead;
 
     /// Visits the offered entries that are not delivered.
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>));
 
     /// Visits every entry of a payment, of every generation, delivered or not.
     fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>));
+
+    /// Visits the tombstones of a payment, of every generation, with the HTLCs that they stand for.
+    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone));
 }
 
 /// What can be said about the ledger of a channel.
@@ -65,6 +80,9 @@ pub trait Ledgers {
 
     /// Visits the channels whose bytes are damaged and set apart: what they hold is not known.
     fn for_each_damaged(&self, _visit: &mut dyn FnMut(ChannelId)) {}
+    /// Returns the highest epoch behind which any ledger there is dropped tombstones, those too that
+    /// `for_each` leaves out (rule R10). A card knows it.
+    fn pruned_behind(&self) -> BookEpoch;
 
     /// Says whether a channel is closed: its funding output is spent, or we decided to fail it. A
     /// card knows it.

@@ -19,7 +19,7 @@ pub use chain::{
 };
 pub use durable::{Durable, Gated, LogId, Lsn, Proofs};
 pub use event::{EventHandler, HandlerError};
-pub use ledger::{Ledger, LedgerState, Ledgers};
+pub use ledger::{Ledger, LedgerHead, LedgerState, Ledgers};
 pub use log::{Frame, Place, StoreError, StoreErrorKind, Stream, UpdateLog};
 pub use signer::{ChannelSigner, SignerError, SigningRequest};
 pub use snapshot::{Snapshot, SnapshotStore, Store, StoredCard};

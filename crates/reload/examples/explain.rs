@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 
 use lastword_ports::{
-    ChannelBook, ChannelEntry, ForwardBook, InboundState, Ledger, LedgerState, Ledgers,
+    ChannelBook, ChannelEntry, ForwardBook, InboundState, Ledger, LedgerHead, LedgerState, Ledgers,
     PaymentBook, PaymentView,
 };
 use lastword_reload::{Scope, View, plan};
 use lastword_types::{
-    AmountMsat, BlockHeight, ChannelId, EventKey, FulfilledHow, Generation, HtlcId, HtlcKey,
-    Intent, IntentPart, LedgerEntry, Metadata, PartIndex, PaymentId, PaymentPreimage, PaymentState,
-    Terms, UpdateId, Verdict,
+    AmountMsat, BlockHeight, BookEpoch, ChannelId, EventKey, FulfilledHow, Generation, HtlcId,
+    HtlcKey, Intent, IntentPart, LedgerEntry, Metadata, PartIndex, PaymentId, PaymentPreimage,
+    PaymentState, Terms, Tombstone, UpdateId, Verdict,
 };
 
 /// A payment's HTLC in a channel's ledger, and a book that may know the payment.
@@ -23,11 +23,13 @@ const CHANNEL: ChannelId = ChannelId([0xc1; 32]);
 const PREIMAGE: PaymentPreimage = PaymentPreimage([7; 32]);
 
 impl Ledger for Node {
-    fn channel_id(&self) -> ChannelId {
-        CHANNEL
-    }
-    fn latest_update(&self) -> UpdateId {
-        UpdateId(12)
+    fn head(&self) -> LedgerHead {
+        LedgerHead {
+            channel_id: CHANNEL,
+            latest_update: UpdateId(12),
+            pruned_behind: BookEpoch::ZERO,
+            is_archived: false,
+        }
     }
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         let htlc = &self.intent.htlc(PartIndex(0)).expect("the intent has a first part");
@@ -38,6 +40,7 @@ impl Ledger for Node {
     fn entries_of(&self, _: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         self.for_each_undelivered(visit);
     }
+    fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(HtlcKey, Tombstone)) {}
 }
 
 impl Ledgers for Node {
@@ -47,11 +50,14 @@ impl Ledgers for Node {
     fn for_each(&self, visit: &mut dyn FnMut(&dyn Ledger)) {
         visit(self);
     }
+    fn pruned_behind(&self) -> BookEpoch {
+        BookEpoch::ZERO
+    }
 }
 
 impl PaymentBook for Node {
-    fn epoch(&self) -> u64 {
-        0
+    fn epoch(&self) -> BookEpoch {
+        BookEpoch::ZERO
     }
     fn payment(&self, _: PaymentId) -> Option<PaymentView<'_>> {
         let (intent, state) = (&self.intent, PaymentState::Pending);

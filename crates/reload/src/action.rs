@@ -227,6 +227,7 @@ fn write_record(f: &mut fmt::Formatter<'_>, record: &PaymentRecord) -> fmt::Resu
         PaymentRecord::Retried(intent) => {
             write!(f, "begin attempt {} of payment {}", intent.attempt, intent.payment_id)
         }
+        PaymentRecord::EpochRaised { epoch } => write!(f, "enter epoch {epoch}"),
     }
 }
 
@@ -271,6 +272,7 @@ impl fmt::Display for OutcomeName {
                 write!(f, "sent ({amount_msat}, fee {fee_msat})")
             }
             Outcome::Failed { reason } => write!(f, "failed ({})", FailureName(reason)),
+            Outcome::Unknown => f.write_str("unknown"),
         }
     }
 }
@@ -299,6 +301,7 @@ impl fmt::Display for KindName {
                 write!(f, "PaymentPathFailed({attempt}/{part})")
             }
             EventKind::Failed => f.write_str("PaymentFailed"),
+            EventKind::Unknown => f.write_str("PaymentUnknown"),
             EventKind::Sent => f.write_str("PaymentSent"),
             EventKind::PathSuccessful { attempt, part } => {
                 write!(f, "PaymentPathSuccessful({attempt}/{part})")

@@ -11,8 +11,8 @@
 
 use alloc::vec::Vec;
 
-use lastword_ports::{ChannelEntry, LedgerState};
-use lastword_types::{ChannelId, MonitorUpdate, UpdateId};
+use lastword_ports::{ChannelEntry, LedgerHead, LedgerState};
+use lastword_types::{MonitorUpdate, UpdateId};
 
 use crate::action::{Action, Planned};
 use crate::plan::View;
@@ -27,8 +27,8 @@ pub(crate) fn plan_channels(view: &View<'_>, actions: &mut Vec<Planned>) {
             let action = Action::MarkChannelClosed { channel_id: entry.channel_id };
             actions.push(Planned { action, reason: Reason::ChannelClosed });
         }
-        let durable = match view.ledgers.ledger(entry.channel_id) {
-            LedgerState::Present(ledger) => ledger.latest_update(),
+        let head = match view.ledgers.ledger(entry.channel_id) {
+            LedgerState::Present(ledger) => ledger.head(),
             LedgerState::Missing | LedgerState::Damaged => return,
         };
         let mut in_flight = Vec::new();
@@ -37,7 +37,11 @@ pub(crate) fn plan_channels(view: &View<'_>, actions: &mut Vec<Planned>) {
         });
         // What the node lost of a closed channel needs no message to a peer any more.
         let is_live = entry.is_open && !is_closed;
-        plan_updates(entry, in_flight, durable, is_live, actions);
+        if head.is_archived {
+            actions.extend(drop_updates(entry, &in_flight));
+        } else {
+            plan_updates(entry, in_flight, head.latest_update, is_live, actions);
+        }
     });
 }
 
@@ -68,11 +72,23 @@ fn plan_updates(
     }
 }
 
-/// Says whether the node handed over an update of a channel that its monitor does not have.
-pub(crate) fn is_in_flight(view: &View<'_>, channel_id: ChannelId, durable: UpdateId) -> bool {
+/// The node need not wait for updates of a channel that nothing changes any more.
+fn drop_updates(
+    ChannelEntry { channel_id, latest_update: have, is_open: _ }: ChannelEntry,
+    in_flight: &[MonitorUpdate],
+) -> Option<Planned> {
+    let up_to = in_flight.last()?.update_id;
+    let action = Action::UpdatesDurable { channel_id, up_to };
+    (have < up_to).then_some(Planned { action, reason: Reason::ChannelArchived })
+}
+
+/// Says whether the node handed over an update of a channel that its monitor does not have and can
+/// still take.
+pub(crate) fn is_in_flight(view: &View<'_>, head: &LedgerHead) -> bool {
+    let LedgerHead { channel_id, latest_update: durable, is_archived, .. } = *head;
     let mut is_in_flight = false;
     view.channels.for_each_in_flight(channel_id, &mut |update| {
         is_in_flight |= durable < update.update_id;
     });
-    is_in_flight
+    is_in_flight && !is_archived
 }

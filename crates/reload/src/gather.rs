@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use lastword_ports::{Ledger, LedgerState};
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin, Intent,
-    LedgerEntry, PaymentHash, PaymentId, PaymentOrigin, Told, Verdict,
+    LedgerEntry, Outcome, PaymentHash, PaymentId, PaymentOrigin, Told, Tombstone, Verdict,
 };
 
 use crate::plan::{Scope, View};
@@ -154,7 +154,32 @@ pub(crate) fn channels_of(intent: &Intent) -> impl Iterator<Item = ChannelId> + 
     parts.chain(intent.terms.earlier_channels.iter().copied())
 }
 
-/// Returns every entry of a payment, by generation, each in the order of attempt and part.
+/// Every trace of a payment in the ledgers, by generation.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Its entries, each generation's in the order of attempt and part.
+    pub(crate) parts: BTreeMap<Generation, Vec<Part>>,
+    /// What its tombstones say that the user was told.
+    pub(crate) buried: BTreeMap<Generation, Outcome>,
+}
+
+impl Found {
+    /// Returns every generation that has left a trace.
+    pub(crate) fn generations(&self) -> BTreeSet<Generation> {
+        self.parts.keys().chain(self.buried.keys()).copied().collect()
+    }
+
+    /// All parts of a generation were told one outcome. Should two differ, the one that says sent is
+    /// taken, as with entries.
+    fn bury(&mut self, Tombstone { generation, outcome, .. }: Tombstone) {
+        let told = self.buried.entry(generation).or_insert(outcome);
+        if outcome.kind() < told.kind() {
+            *told = outcome;
+        }
+    }
+}
+
+/// Returns every trace of a payment, by generation, each in the order of attempt and part.
 ///
 /// Asks the channels that are known to concern it and, from each entry that is found, those of its
 /// siblings, until there is nothing new: all parts are known before anything is resolved.
@@ -162,13 +187,14 @@ pub(crate) fn gather(
     view: &View<'_>,
     payment_id: PaymentId,
     channels: &BTreeSet<ChannelId>,
-) -> BTreeMap<Generation, Vec<Part>> {
+) -> Found {
     let mut to_ask = channels.clone();
     if let Some(payment) = view.payments.payment(payment_id) {
         to_ask.extend(channels_of(payment.intent));
     }
     let mut asked = BTreeSet::new();
     let mut found = BTreeMap::new();
+    let mut traces = Found::default();
     while let Some(channel_id) = to_ask.pop_first() {
         if !asked.insert(channel_id) {
             continue;
@@ -187,10 +213,14 @@ pub(crate) fn gather(
                 found.insert(place, part);
             }
         });
+        ledger.tombstones_of(payment_id, &mut |_, tombstone| {
+            if tombstone.payment_id == payment_id {
+                traces.bury(tombstone);
+            }
+        });
     }
-    let mut generations: BTreeMap<Generation, Vec<Part>> = BTreeMap::new();
     for ((generation, ..), part) in found {
-        generations.entry(generation).or_default().push(part);
+        traces.parts.entry(generation).or_default().push(part);
     }
-    generations
+    traces
 }

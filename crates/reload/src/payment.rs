@@ -37,7 +37,7 @@ use lastword_types::{
 };
 
 use crate::action::{Action, Planned};
-use crate::gather::Part;
+use crate::gather::{Found, Part};
 use crate::plan::View;
 use crate::reason::Reason;
 use crate::story::{Finding, Story};
@@ -51,17 +51,17 @@ const REACHED: u16 = 0x400F;
 pub(crate) fn plan_payment(
     view: &View<'_>,
     payment_id: PaymentId,
-    generations: &BTreeMap<Generation, Vec<Part>>,
+    found: &Found,
     actions: &mut Vec<Planned>,
 ) {
     let book = view.payments.payment(payment_id);
     let held = book.map(|book| book.intent.generation);
     let read = |generation: Generation| {
-        let parts = generations.get(&generation).map_or(&[][..], Vec::as_slice);
         let intent = book.map(|book| book.intent).filter(|_| held == Some(generation));
-        Story::read(view, (payment_id, generation), parts, intent)
+        Story::read(view, (payment_id, generation), found, intent)
     };
-    let undelivered: Vec<Story<'_>> = generations
+    let undelivered: Vec<Story<'_>> = found
+        .parts
         .keys()
         .map(|generation| read(*generation))
         .filter(Story::has_undelivered)
@@ -171,7 +171,7 @@ impl Case<'_, '_> {
         let outcome = told.unwrap_or(handled);
         let events = match (handled.kind(), outcome.kind()) {
             (OutcomeKind::Sent, OutcomeKind::Sent) => self.story.paths_taken(self.view),
-            (OutcomeKind::Sent | OutcomeKind::Failed, _) => Vec::new(),
+            (OutcomeKind::Sent | OutcomeKind::Failed | OutcomeKind::Unknown, _) => Vec::new(),
         };
         let untold: Vec<_> = events.iter().filter_map(Event::key).collect();
         self.tell(events, Reason::PathTaken);
@@ -206,7 +206,11 @@ impl Case<'_, '_> {
 
     /// No part is delivered and the user handled no outcome: the ledgers decide (R2, R3, R4).
     fn decide(&mut self, intent: &Intent, recorded: Option<Outcome>, is_abandoned: bool) {
-        let finding = self.story.finding(is_abandoned);
+        let mut finding = self.story.finding(is_abandoned);
+        if recorded == Some(Outcome::Unknown) && self.story.parts.is_empty() {
+            // The book may have entered a later epoch since; there is still no trace to follow.
+            finding = Finding::Decided(Outcome::Unknown, Reason::TracesDropped);
+        }
         let recorded = match (recorded, finding) {
             (Some(recorded), Finding::Decided(found, _)) if recorded.kind() != found.kind() => {
                 self.reopen(intent)
@@ -314,6 +318,9 @@ impl Case<'_, '_> {
                 let mut events = self.story.paths_failed(self.view);
                 events.push(Event::PaymentFailed { payment_id, generation, payment_hash, reason });
                 events
+            }
+            Outcome::Unknown => {
+                Vec::from([Event::PaymentUnknown { payment_id, generation, payment_hash }])
             }
         }
     }

@@ -63,8 +63,8 @@ pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
     let subjects = Subjects::of(scope, view);
     let mut actions = Vec::new();
     for (payment_id, channels) in &subjects.payments {
-        let generations = gather(view, *payment_id, channels);
-        plan_payment(view, *payment_id, &generations, &mut actions);
+        let found = gather(view, *payment_id, channels);
+        plan_payment(view, *payment_id, &found, &mut actions);
     }
     for (outbound, facts) in subjects.forwards {
         plan_forward(view, outbound, facts, &mut actions);
@@ -93,8 +93,8 @@ pub fn may_drop(payment_id: PaymentId, view: &View<'_>) -> bool {
         PaymentState::Pending | PaymentState::Decided(_) => return false,
         PaymentState::Handled(_) => {}
     }
-    let generations = gather(view, payment_id, &BTreeSet::new());
-    let parts = || generations.values().flatten();
+    let found = gather(view, payment_id, &BTreeSet::new());
+    let parts = || found.parts.values().flatten();
     let mut channels: BTreeSet<_> = parts().flat_map(Part::channels).collect();
     channels.extend(channels_of(payment.intent));
     let is_read = |channel_id| matches!(view.ledgers.ledger(channel_id), LedgerState::Present(_));

@@ -25,6 +25,9 @@ pub enum Reason {
     NeverSent,
     /// The caller gave up and no HTLC of the payment ever existed (R2).
     Abandoned,
+    /// No ledger has a trace of the payment, and the book is older than the last traces that were
+    /// dropped (R10).
+    TracesDropped,
     /// Some parts finally failed, and others can still be paid.
     SomePartsFailed,
     /// A ledger proves that the user knows the outcome (R6).
@@ -64,6 +67,8 @@ pub enum Reason {
     InboundUnknown,
     /// The funding output is spent, or we decided to fail the channel.
     ChannelClosed,
+    /// The channel is archived: no update changes it any more (R11).
+    ChannelArchived,
     /// The monitor has updates that the node lost.
     ManagerStale,
     /// The node handed updates over and did not hear of them again.
@@ -84,6 +89,7 @@ impl fmt::Display for Reason {
             Self::AllPartsFailed => "R4, every part finally failed",
             Self::NeverSent => "R2, no HTLC of it ever left",
             Self::Abandoned => "R2, it was abandoned and no HTLC of it ever left",
+            Self::TracesDropped => "R10, the book is older than the traces that were dropped",
             Self::SomePartsFailed => "R4, a part failed and others are open",
             Self::Over => "R6, a ledger proves that the user was told",
             Self::Handled => "R5, the user handled the outcome",
@@ -104,6 +110,7 @@ impl fmt::Display for Reason {
             Self::InboundGone => "R12, the inbound half's channel is archived",
             Self::InboundUnknown => "R12, the node does not know the inbound half",
             Self::ChannelClosed => "closed is state, the node missed it",
+            Self::ChannelArchived => "R11, the channel is archived",
             Self::ManagerStale => "the node lost updates that the monitor has",
             Self::InFlight => "the node did not hear of what it had handed over",
             Self::MonitorStale => "the monitor is older than the node",

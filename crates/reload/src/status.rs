@@ -81,15 +81,15 @@ pub fn status(
     view: &View<'_>,
     channels: &BTreeSet<ChannelId>,
 ) -> PaymentStatus {
-    let generations = gather(view, payment_id, channels);
+    let found = gather(view, payment_id, channels);
     let book = view.payments.payment(payment_id);
     let held = book.map(|book| book.intent.generation);
     let read = |generation: Generation| {
-        let parts = generations.get(&generation).map_or(&[][..], Vec::as_slice);
         let intent = book.map(|book| book.intent).filter(|_| held == Some(generation));
-        Story::read(view, (payment_id, generation), parts, intent)
+        Story::read(view, (payment_id, generation), &found, intent)
     };
-    let stories: Vec<Story<'_>> = generations.keys().map(|generation| read(*generation)).collect();
+    let stories: Vec<Story<'_>> =
+        found.generations().into_iter().map(|generation| read(generation)).collect();
     let undelivered: Vec<Story<'_>> = stories
         .iter()
         .filter(|story| story.has_undelivered())
@@ -146,9 +146,9 @@ pub fn retry_owed(payment_id: PaymentId, view: &View<'_>) -> Option<RetryOwed> {
         PaymentState::Decided(_) | PaymentState::Handled(_) => return None,
     }
     let generation = book.intent.generation;
-    let generations = gather(view, payment_id, &BTreeSet::new());
-    let parts = generations.get(&generation)?;
-    let story = Story::read(view, (payment_id, generation), parts, Some(book.intent));
+    let found = gather(view, payment_id, &BTreeSet::new());
+    let parts = found.parts.get(&generation)?;
+    let story = Story::read(view, (payment_id, generation), &found, Some(book.intent));
     let is_over = story.told().is_some();
     let attempt = owed(&story, book.is_abandoned).filter(|_| !is_over)?;
     let mut earlier_channels: BTreeSet<ChannelId> = parts.iter().flat_map(Part::channels).collect();

@@ -10,7 +10,7 @@ use lastword_types::{
 };
 
 use crate::channel;
-use crate::gather::Part;
+use crate::gather::{Found, Part};
 use crate::plan::View;
 use crate::reason::Reason;
 
@@ -21,6 +21,11 @@ pub(crate) struct Story<'a> {
     pub(crate) generation: Generation,
     /// In the order of attempt and part.
     pub(crate) parts: &'a [Part],
+    /// What the tombstones of its parts say that the user was told, if there are any.
+    buried: Option<Outcome>,
+    /// The book is older than the last tombstones that were dropped, so that no trace is no proof
+    /// (R10).
+    is_book_old: bool,
     /// A part has no entry in a ledger that was read to its end, and no update on its way there
     /// can bring one: it was never sent (R2).
     has_unsent: bool,
@@ -53,30 +58,33 @@ impl<'a> Story<'a> {
     pub(crate) fn read(
         view: &View<'_>,
         (payment_id, generation): (PaymentId, Generation),
-        parts: &'a [Part],
+        found: &'a Found,
         intent: Option<&Intent>,
     ) -> Self {
+        let parts = found.parts.get(&generation).map_or(&[][..], Vec::as_slice);
         let mut story = Self {
             payment_id,
             generation,
             parts,
+            buried: found.buried.get(&generation).copied(),
+            is_book_old: view.payments.epoch() < view.ledgers.pruned_behind(),
             has_unsent: false,
             unreadable: BTreeMap::new(),
             hidden: BTreeSet::new(),
         };
-        let mut found: BTreeMap<u32, BTreeSet<PartIndex>> = BTreeMap::new();
+        let mut present: BTreeMap<u32, BTreeSet<PartIndex>> = BTreeMap::new();
         for part in parts {
-            found.entry(part.origin.attempt).or_default().insert(part.origin.part);
+            present.entry(part.origin.attempt).or_default().insert(part.origin.part);
         }
         let mut seen = BTreeSet::new();
         for part in parts.iter().filter(|part| seen.insert(part.origin.attempt)) {
-            let present = &found[&part.origin.attempt];
+            let present = &present[&part.origin.attempt];
             let siblings = (0_u16..).map(PartIndex).zip(&part.origin.part_channels);
             for (_, channel_id) in siblings.filter(|(index, _)| !present.contains(index)) {
                 story.note_absent(view, *channel_id);
             }
         }
-        if let Some(intent) = intent.filter(|intent| !found.contains_key(&intent.attempt)) {
+        if let Some(intent) = intent.filter(|intent| !present.contains_key(&intent.attempt)) {
             for part in &intent.parts {
                 story.note_absent(view, part.channel_id);
             }
@@ -103,7 +111,7 @@ impl<'a> Story<'a> {
 
     fn note_absent(&mut self, view: &View<'_>, channel_id: ChannelId) {
         if let LedgerState::Present(ledger) = view.ledgers.ledger(channel_id)
-            && channel::is_in_flight(view, channel_id, ledger.latest_update())
+            && channel::is_in_flight(view, &ledger.head())
         {
             // An update that is written again may bring the HTLC, so it may yet be sent.
             self.unreadable.insert(channel_id, Reason::InFlight);
@@ -127,7 +135,7 @@ impl<'a> Story<'a> {
         self.parts.iter().any(Part::is_undelivered)
     }
 
-    /// Returns what the user was told, if a ledger proves it (R6).
+    /// Returns what the user was told, if a ledger proves it by an entry or a tombstone (R6).
     ///
     /// All releases of a generation name one outcome. Should two differ, the one that says sent is
     /// taken: a preimage cannot be invented.
@@ -138,7 +146,7 @@ impl<'a> Story<'a> {
             }
             Some(Told::Payment { .. } | Told::Forward) | None => None,
         });
-        told.min_by_key(Outcome::kind)
+        told.chain(self.buried).min_by_key(Outcome::kind)
     }
 
     /// Returns what the ledgers come to, whatever any book says (R3, R4).
@@ -146,6 +154,11 @@ impl<'a> Story<'a> {
         // One fulfilled part decides, even while another monitor cannot be read.
         if let Some(outcome) = self.parts.iter().find_map(sent_by) {
             return Finding::Decided(outcome, Reason::PartFulfilled);
+        }
+        // Tombstones are dropped of what is over and released in every ledger; an entry that is not
+        // released therefore says that nothing of its generation was dropped.
+        if self.parts.is_empty() && self.is_book_old {
+            return Finding::Decided(Outcome::Unknown, Reason::TracesDropped);
         }
         if !self.unreadable.is_empty() || !self.hidden.is_empty() {
             return Finding::Unreadable;

@@ -191,6 +191,7 @@ fn line(outside: &Outside, outcome: &Outcome, one: &Try, story: &Story) -> Resul
             Event::PaymentPathSuccessful { .. }
             | Event::PaymentPathFailed { .. }
             | Event::Probed { .. }
+            | Event::PaymentUnknown { .. }
             | Event::Alarm(_),
         )
         | None => (None, None, None),

@@ -99,6 +99,12 @@ counter! {
     BookEpoch, u64
 }
 
+impl Default for BookEpoch {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
 impl BookEpoch {
     /// Before the first.
     pub const ZERO: Self = Self(0);

@@ -147,6 +147,9 @@ pub enum Outcome {
         /// The least of the parts' reasons.
         reason: HtlcFailure,
     },
+    /// It was over before the payment book that is there was written, and nothing is left that says
+    /// how: the book is older than the last traces in the ledgers (rule R10).
+    Unknown,
 }
 
 impl Outcome {
@@ -155,6 +158,7 @@ impl Outcome {
         match self {
             Self::Sent { .. } => OutcomeKind::Sent,
             Self::Failed { .. } => OutcomeKind::Failed,
+            Self::Unknown => OutcomeKind::Unknown,
         }
     }
 }
@@ -166,6 +170,8 @@ pub enum OutcomeKind {
     Sent,
     /// Nobody was paid.
     Failed,
+    /// Nobody knows any more.
+    Unknown,
 }
 
 /// What the consumer durably knows of an HTLC.

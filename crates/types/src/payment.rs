@@ -10,7 +10,7 @@ use crate::block::BlockHeight;
 use crate::htlc::{
     Htlc, HtlcDirection, HtlcKey, HtlcOrigin, Metadata, PaymentHash, PaymentOrigin, PaymentPreimage,
 };
-use crate::id::{ChannelId, Generation, HtlcId, PartIndex, PaymentId};
+use crate::id::{BookEpoch, ChannelId, Generation, HtlcId, PartIndex, PaymentId};
 use crate::ledger::{HtlcFailure, Outcome};
 use crate::terms::Terms;
 use crate::update::Alarm;
@@ -150,6 +150,11 @@ pub enum PaymentRecord {
     /// A further attempt of a pending payment, in place of the one before; durable before its
     /// HTLCs exist (rule R1).
     Retried(Intent),
+    /// The book enters an epoch: what monitors drop behind it, this book can do without (rule R10).
+    EpochRaised {
+        /// The epoch, above the one before.
+        epoch: BookEpoch,
+    },
 }
 
 /// Where a payment stands in the book.
@@ -171,7 +176,7 @@ pub enum PaymentState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BookState {
     /// Tombstones of finished payments may have been dropped up to this epoch (rule R10).
-    pub epoch: u64,
+    pub epoch: BookEpoch,
     /// The payments, by id: at most one generation of each.
     pub payments: BTreeMap<PaymentId, BookEntry>,
 }
@@ -225,12 +230,14 @@ pub enum EventKind {
     },
     /// A probe ended.
     Probed,
+    /// What became of the payment is not known any more.
+    Unknown,
 }
 
 impl EventKind {
     /// Says whether this is a payment's last word.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Sent | Self::Failed | Self::Probed)
+        matches!(self, Self::Sent | Self::Failed | Self::Probed | Self::Unknown)
     }
 }
 
@@ -313,9 +320,33 @@ pub enum Event {
         /// Why its HTLC failed.
         reason: HtlcFailure,
     },
+    /// The payment is over, and the payment book that came back is too old to say how: the ledgers
+    /// have dropped what they knew. A payment's last word; it is never made again by itself.
+    PaymentUnknown {
+        /// Which payment.
+        payment_id: PaymentId,
+        /// Which incarnation.
+        generation: Generation,
+        /// What was to be paid.
+        payment_hash: PaymentHash,
+    },
 }
 
 impl Event {
+    /// Returns the channel that the event names, if it names one.
+    pub fn channel_id(&self) -> Option<ChannelId> {
+        match self {
+            Self::PaymentPathSuccessful { htlc, .. } | Self::PaymentPathFailed { htlc, .. } => {
+                Some(htlc.channel_id)
+            }
+            Self::Alarm(alarm) => Some(alarm.channel_id()),
+            Self::PaymentSent { .. }
+            | Self::PaymentFailed { .. }
+            | Self::PaymentUnknown { .. }
+            | Self::Probed { .. } => None,
+        }
+    }
+
     /// Returns the idempotency key of a payment's event; alarms have none.
     pub fn key(&self) -> Option<EventKey> {
         let (payment_id, generation, kind) = match self {
@@ -337,6 +368,9 @@ impl Event {
                 (payment_id, generation, EventKind::Probed)
             }
             Self::Alarm(_) => return None,
+            Self::PaymentUnknown { payment_id, generation, .. } => {
+                (payment_id, generation, EventKind::Unknown)
+            }
         };
         Some(EventKey { payment_id: *payment_id, generation: *generation, kind })
     }

@@ -14,7 +14,7 @@ use crate::block::BlockRef;
 use crate::channel::ChannelParameters;
 use crate::funding::{LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
 use crate::htlc::{Htlc, HtlcDirection, HtlcKey, PaymentPreimage};
-use crate::id::{ChannelId, CommitmentNumber, Generation, HtlcId, UpdateId};
+use crate::id::{BookEpoch, ChannelId, CommitmentNumber, Generation, HtlcId, UpdateId};
 use crate::ledger::Told;
 
 /// Everything that changes a monitor; its state is the fold of these.
@@ -32,6 +32,13 @@ pub enum MonitorRecord {
     GivenUp(GiveUp),
     /// An unconfirmed transaction showed a preimage.
     Mempool(MempoolEvidence),
+    /// Every tombstone is dropped; a book of at least this epoch knows what they said (rule R10).
+    PruneTombstones {
+        /// The epoch, above that of the time before.
+        behind: BookEpoch,
+    },
+    /// The channel is over and done with: nothing changes it any more (rule R11).
+    Archive,
 }
 
 /// The end of a payment's retries, in the ledger of one of its parts: without it a payment that may
@@ -372,6 +379,21 @@ pub enum Alarm {
         /// The outbound half.
         htlc: HtlcKey,
     },
+}
+
+impl Alarm {
+    /// Returns the channel that it is about.
+    pub fn channel_id(&self) -> ChannelId {
+        match self {
+            Self::UnknownFundingSpend { channel_id, .. }
+            | Self::RevokedCommitment { channel_id, .. }
+            | Self::FutureCommitment { channel_id, .. }
+            | Self::DataLoss { channel_id } => *channel_id,
+            Self::FinalityViolated { htlc }
+            | Self::GoingOnChain { htlc, .. }
+            | Self::ForwardLost { htlc } => htlc.channel_id,
+        }
+    }
 }
 
 /// What an HTLC should have left every live commitment before.

@@ -71,6 +71,10 @@ pub enum MonitorRecordKind {
     GivenUp,
     /// An unconfirmed transaction showed a preimage.
     Mempool,
+    /// Tombstones are dropped.
+    PruneTombstones,
+    /// The channel is over and done with.
+    Archive,
 }
 
 /// The kinds of [`PaymentRecord`](lastword_types::PaymentRecord).
@@ -94,6 +98,8 @@ pub enum PaymentRecordKind {
     Dropped,
     /// A further attempt of a payment.
     Retried,
+    /// The book enters an epoch.
+    EpochRaised,
 }
 
 /// The kinds of [`Event`](lastword_types::Event).
@@ -113,19 +119,23 @@ pub enum EventRecordKind {
     Alarm,
     /// A probe ended.
     Probed,
+    /// What became of a payment is not known any more.
+    PaymentUnknown,
 }
 
 impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 25] = [
+    pub const ALL: [(u8, Self); 29] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
         (0x04, Self::Monitor(MonitorRecordKind::Connected)),
         (0x05, Self::Monitor(MonitorRecordKind::Disconnected)),
         (0x06, Self::Monitor(MonitorRecordKind::Mempool)),
+        (0x07, Self::Monitor(MonitorRecordKind::PruneTombstones)),
+        (0x08, Self::Monitor(MonitorRecordKind::Archive)),
         (0x0A, Self::Monitor(MonitorRecordKind::GivenUp)),
         (0x11, Self::Payment(PaymentRecordKind::Intent)),
         (0x12, Self::Payment(PaymentRecordKind::Rebuilt)),
@@ -134,6 +144,7 @@ impl RecordKind {
         (0x15, Self::Payment(PaymentRecordKind::Handled)),
         (0x16, Self::Payment(PaymentRecordKind::Adopted)),
         (0x17, Self::Payment(PaymentRecordKind::Dropped)),
+        (0x18, Self::Payment(PaymentRecordKind::EpochRaised)),
         (0x1A, Self::Payment(PaymentRecordKind::Retried)),
         (0x21, Self::MonitorState),
         (0x22, Self::BookState),
@@ -144,6 +155,7 @@ impl RecordKind {
         (0x33, Self::Event(EventRecordKind::PaymentPathFailed)),
         (0x34, Self::Event(EventRecordKind::PaymentFailed)),
         (0x35, Self::Event(EventRecordKind::Alarm)),
+        (0x36, Self::Event(EventRecordKind::PaymentUnknown)),
         (0x3A, Self::Event(EventRecordKind::Probed)),
     ];
 
@@ -165,6 +177,8 @@ impl RecordKind {
             Self::Monitor(MonitorRecordKind::Connected) => 0x04,
             Self::Monitor(MonitorRecordKind::Disconnected) => 0x05,
             Self::Monitor(MonitorRecordKind::Mempool) => 0x06,
+            Self::Monitor(MonitorRecordKind::PruneTombstones) => 0x07,
+            Self::Monitor(MonitorRecordKind::Archive) => 0x08,
             Self::Monitor(MonitorRecordKind::GivenUp) => 0x0A,
             Self::Payment(PaymentRecordKind::Intent) => 0x11,
             Self::Payment(PaymentRecordKind::Rebuilt) => 0x12,
@@ -173,6 +187,7 @@ impl RecordKind {
             Self::Payment(PaymentRecordKind::Handled) => 0x15,
             Self::Payment(PaymentRecordKind::Adopted) => 0x16,
             Self::Payment(PaymentRecordKind::Dropped) => 0x17,
+            Self::Payment(PaymentRecordKind::EpochRaised) => 0x18,
             Self::Payment(PaymentRecordKind::Retried) => 0x1A,
             Self::MonitorState => 0x21,
             Self::BookState => 0x22,
@@ -183,6 +198,7 @@ impl RecordKind {
             Self::Event(EventRecordKind::PaymentPathFailed) => 0x33,
             Self::Event(EventRecordKind::PaymentFailed) => 0x34,
             Self::Event(EventRecordKind::Alarm) => 0x35,
+            Self::Event(EventRecordKind::PaymentUnknown) => 0x36,
             Self::Event(EventRecordKind::Probed) => 0x3A,
         }
     }

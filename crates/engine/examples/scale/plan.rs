@@ -7,7 +7,7 @@ use lastword_monitor::Monitor;
 use lastword_payments::Payments;
 use lastword_ports::{Ledger, LedgerState, Ledgers};
 use lastword_reload::{Scope, View, plan};
-use lastword_types::{ChannelId, HtlcDirection, HtlcOrigin, MonitorState};
+use lastword_types::{BookEpoch, ChannelId, HtlcDirection, HtlcOrigin, MonitorState};
 
 use crate::memory::channel_id;
 use crate::tape::Tape;
@@ -67,8 +67,7 @@ impl Monitors {
         let pattern = tape.monitor.state();
         let monitor = |number| Ok(Monitor::restore(state_like(pattern, number))?);
         let monitors: Result<Vec<Monitor>> = (0..CHANNELS).map(monitor).collect();
-        let by_channel =
-            monitors?.into_iter().map(|monitor| (Ledger::channel_id(&monitor), monitor));
+        let by_channel = monitors?.into_iter().map(|monitor| (monitor.head().channel_id, monitor));
         Ok(Self(by_channel.collect()))
     }
 }
@@ -101,5 +100,9 @@ impl Ledgers for Monitors {
 
     fn is_closed(&self, _: ChannelId) -> bool {
         false
+    }
+
+    fn pruned_behind(&self) -> BookEpoch {
+        BookEpoch::ZERO
     }
 }

@@ -1,12 +1,14 @@
 //! Tests of the engine on real channels, an in-process chain and stores that crash.
 #![cfg(test)]
 
+mod archive;
 mod breach;
 mod cards;
 mod channel;
 mod crash;
 mod damage;
 mod deadline;
+mod forget;
 mod full;
 mod gate;
 mod handle;

@@ -210,7 +210,13 @@ impl Node {
     pub(crate) fn delivered(&mut self, payment: &Payment, part: usize) -> Option<Told> {
         let key = payment.key(part);
         let state = self.driver.monitor(key.channel_id).unwrap().state();
-        state.htlcs[&(HtlcDirection::Offered, key.htlc_id)].delivered
+        match state.htlcs.get(&(HtlcDirection::Offered, key.htlc_id)) {
+            Some(htlc) => htlc.delivered,
+            None => state.tombstones.get(&key.htlc_id).map(|tombstone| Told::Payment {
+                generation: tombstone.generation,
+                outcome: tombstone.outcome,
+            }),
+        }
     }
 
     /// Says whether every part is released.

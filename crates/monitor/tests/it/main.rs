@@ -1,6 +1,7 @@
 //! `lastword-monitor` as its user sees it: two nodes, one channel, real transactions.
 #![cfg(test)]
 
+mod archive;
 mod balance;
 mod bolt5;
 mod breach;

@@ -162,6 +162,8 @@ fn several_steps_of_one_update_are_one_change() {
             | MonitorRecord::Release(_)
             | MonitorRecord::GivenUp(_)
             | MonitorRecord::Mempool(_)
+            | MonitorRecord::PruneTombstones { .. }
+            | MonitorRecord::Archive
             | MonitorRecord::Chain(
                 ChainDelta::Connected { .. } | ChainDelta::Disconnected { .. },
             ) => None,

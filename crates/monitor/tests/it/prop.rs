@@ -63,7 +63,9 @@ proptest! {
             MonitorRecord::Update(_)
             | MonitorRecord::Release(_)
             | MonitorRecord::GivenUp(_)
-            | MonitorRecord::Mempool(_) => true,
+            | MonitorRecord::Mempool(_)
+            | MonitorRecord::PruneTombstones { .. }
+            | MonitorRecord::Archive => true,
         };
         for record in world.channel.records.iter().filter(|record| on_chain(record)) {
             prop_assert!(live.check(record).unwrap().is_noop(), "{:?}", record);
@@ -109,7 +111,10 @@ proptest! {
                     block.height <= fork.height && *block == world.block_at(block.height.0)
                 }
                 MonitorRecord::Chain(ChainDelta::Disconnected { .. })
-                | MonitorRecord::Release(_) | MonitorRecord::GivenUp(_)
+                | MonitorRecord::Release(_)
+                | MonitorRecord::PruneTombstones { .. }
+                | MonitorRecord::Archive
+                | MonitorRecord::GivenUp(_)
                 | MonitorRecord::Created(_) => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };

@@ -3,7 +3,8 @@
 use lastword_payments::{PaymentError, Payments};
 use lastword_ports::PaymentBook;
 use lastword_types::{
-    BookState, EventKind, OutcomeKind, PaymentPreimage, PaymentRecord, PaymentState,
+    BookEpoch, BookState, EventKind, Outcome, OutcomeKind, PaymentPreimage, PaymentRecord,
+    PaymentState,
 };
 
 use crate::tools::{
@@ -114,8 +115,7 @@ fn life_table() -> Vec<Row> {
 
 /// What an outcome does; one column for each of [`STATES`].
 fn outcome_table() -> Vec<Row> {
-    let other_reason =
-        lastword_types::Outcome::Failed { reason: lastword_types::HtlcFailure::Absent };
+    let other_reason = Outcome::Failed { reason: lastword_types::HtlcFailure::Absent };
     vec![
         ("decided sent", decided(1, 1, sent()), ["!", "decided sent", "=", "!", "=", "!"]),
         ("decided failed", decided(1, 1, failed()), ["!", "decided failed", "!", "=", "!", "="]),
@@ -217,7 +217,7 @@ fn refusals_name_what_is_wrong() {
 
 #[test]
 fn a_preimage_of_another_hash_is_no_outcome() {
-    let wrong = lastword_types::Outcome::Sent {
+    let wrong = Outcome::Sent {
         preimage: PaymentPreimage([8; 32]),
         amount_msat: lastword_types::AmountMsat(1),
         fee_msat: lastword_types::AmountMsat(0),
@@ -249,7 +249,7 @@ fn the_book_tells_what_is_pending_and_what_was_handled() {
     assert!(is_handled(2, 1, EventKind::Failed));
     assert!(!is_handled(2, 1, EventKind::Sent));
     assert!(!is_handled(3, 1, EventKind::Sent));
-    assert_eq!(book.epoch(), 0);
+    assert_eq!(book.epoch(), BookEpoch::ZERO);
 }
 
 #[test]
@@ -301,4 +301,29 @@ fn a_stale_token_is_a_mistake_of_the_driver() {
     let accepted = book.check(&second).unwrap();
     book.commit(accepted);
     book.commit(stale);
+}
+
+#[test]
+fn an_epoch_only_rises() {
+    let mut book = Payments::new();
+    let raise = |epoch| PaymentRecord::EpochRaised { epoch: BookEpoch(epoch) };
+    for (epoch, is_news) in [(3, true), (3, false), (2, false), (4, true)] {
+        assert_eq!(book.check(&raise(epoch)).unwrap().is_noop(), !is_news, "{epoch}");
+        book.apply(&raise(epoch)).unwrap();
+    }
+    assert_eq!(book.epoch(), BookEpoch(4));
+    assert_eq!(Payments::restore(book.state().clone()).unwrap().epoch(), BookEpoch(4));
+}
+
+#[test]
+fn an_unknown_outcome_is_recorded_and_told_like_any_other() {
+    let mut book = Payments::new();
+    book.apply(&PaymentRecord::Intent(intent(1, 1, 2))).unwrap();
+    book.apply(&decided(1, 1, Outcome::Unknown)).unwrap();
+    assert!(book.check_free(id(1)).is_err());
+    for kind in [EventKind::Sent, EventKind::Failed] {
+        assert!(book.check(&handled(1, 1, kind)).is_err(), "{kind:?}");
+    }
+    book.apply(&handled(1, 1, EventKind::Unknown)).unwrap();
+    assert!(book.check_free(id(1)).is_ok());
 }

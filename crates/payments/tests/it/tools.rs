@@ -150,5 +150,6 @@ pub(crate) fn event(payment: u8, kind: EventKind) -> Event {
             is_reached: true,
             reason: HtlcFailure::Removed { code: 0x400F },
         },
+        EventKind::Unknown => Event::PaymentUnknown { payment_id, generation, payment_hash },
     }
 }

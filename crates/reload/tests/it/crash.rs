@@ -359,6 +359,7 @@ impl Life {
                 assert!(!is_readably_over, "V2, told after a release");
             }
             EventKind::Probed => panic!("nobody probes"),
+            EventKind::Unknown => panic!("no trace is dropped in this world"),
             EventKind::PathFailed { .. } => {
                 let mut told = self.world.told.iter().filter_map(Event::key);
                 assert!(!told.any(|other| {

@@ -12,5 +12,6 @@ mod one_part;
 mod prop;
 mod retries;
 mod tools;
+mod traces;
 mod two_parts;
 mod world;

@@ -70,6 +70,7 @@ fn the_last_attempt_decides_and_its_fee_is_told() {
             | Event::PaymentPathFailed { .. }
             | Event::PaymentFailed { .. }
             | Event::Probed { .. }
+            | Event::PaymentUnknown { .. }
             | Event::Alarm(_) => None,
         });
         assert_eq!(sent, Some(AmountMsat(77)));

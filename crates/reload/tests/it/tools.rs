@@ -95,6 +95,9 @@ pub(crate) fn open(world: &mut World, channels: &[u8]) {
             latest_update: UpdateId(1),
             is_closed: false,
             lines: BTreeMap::default(),
+            tombstones: BTreeMap::new(),
+            pruned_behind: lastword_types::BookEpoch::ZERO,
+            is_archived: false,
         });
     }
 }
@@ -150,6 +153,7 @@ pub(crate) fn events(events: &[Event]) -> String {
             EventKind::Sent => "S".into(),
             EventKind::PathSuccessful { part, .. } => format!("s{part}"),
             EventKind::Probed => "P".into(),
+            EventKind::Unknown => "U".into(),
         })
         .collect();
     names.join(" ")
@@ -159,6 +163,7 @@ fn letter(outcome: Outcome) -> char {
     match outcome.kind() {
         OutcomeKind::Sent => 's',
         OutcomeKind::Failed => 'f',
+        OutcomeKind::Unknown => 'u',
     }
 }
 
@@ -171,7 +176,8 @@ fn record_name(record: &PaymentRecord) -> String {
         PaymentRecord::Intent(_)
         | PaymentRecord::Retried(_)
         | PaymentRecord::Abandoned { .. }
-        | PaymentRecord::Dropped { .. } => panic!("the plan does not record {record:?}"),
+        | PaymentRecord::Dropped { .. }
+        | PaymentRecord::EpochRaised { .. } => panic!("the plan does not record {record:?}"),
     }
 }
 

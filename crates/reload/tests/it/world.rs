@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lastword_ports::{
-    ChannelBook, ChannelEntry, ForwardBook, InboundState, Ledger, LedgerState, Ledgers,
+    ChannelBook, ChannelEntry, ForwardBook, InboundState, Ledger, LedgerHead, LedgerState, Ledgers,
     PaymentBook, PaymentView,
 };
 use lastword_reload::{Action, Plan, Scope, View, plan};
 use lastword_types::{
-    BookEntry, ChannelId, Event, EventKey, EventKind, Generation, GiveUp, Htlc, HtlcDirection,
-    HtlcId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, OutcomeKind, PaymentId, PaymentRecord,
-    PaymentState, Purpose, ReleasePaymentComplete, Told, UpdateId, Verdict,
+    BookEntry, BookEpoch, ChannelId, Event, EventKey, EventKind, Generation, GiveUp, Htlc,
+    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, OutcomeKind, PaymentId,
+    PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Tombstone, UpdateId,
+    Verdict,
 };
 
 /// One line of a fake ledger.
@@ -37,6 +38,9 @@ pub(crate) struct Sheet {
     pub(crate) latest_update: UpdateId,
     pub(crate) is_closed: bool,
     pub(crate) lines: BTreeMap<HtlcId, Line>,
+    pub(crate) tombstones: BTreeMap<HtlcId, Tombstone>,
+    pub(crate) pruned_behind: BookEpoch,
+    pub(crate) is_archived: bool,
 }
 
 impl Sheet {
@@ -54,12 +58,9 @@ impl Sheet {
 }
 
 impl Ledger for Sheet {
-    fn channel_id(&self) -> ChannelId {
-        self.channel_id
-    }
-
-    fn latest_update(&self) -> UpdateId {
-        self.latest_update
+    fn head(&self) -> LedgerHead {
+        let Self { channel_id, latest_update, pruned_behind, is_archived, .. } = *self;
+        LedgerHead { channel_id, latest_update, pruned_behind, is_archived }
     }
 
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
@@ -76,11 +77,20 @@ impl Ledger for Sheet {
             }
         }
     }
+
+    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone)) {
+        for (htlc_id, tombstone) in &self.tombstones {
+            if tombstone.payment_id == payment_id {
+                let (channel_id, direction) = (self.channel_id, HtlcDirection::Offered);
+                visit(HtlcKey { channel_id, direction, htlc_id: *htlc_id }, *tombstone);
+            }
+        }
+    }
 }
 
 /// A payment book as the port sees it; `apply` panics where the real one refuses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Book(pub(crate) BTreeMap<PaymentId, BookEntry>);
+pub(crate) struct Book(pub(crate) BTreeMap<PaymentId, BookEntry>, pub(crate) BookEpoch);
 
 impl Book {
     pub(crate) fn apply(&mut self, record: &PaymentRecord) {
@@ -134,6 +144,7 @@ impl Book {
                 ));
                 self.0.remove(payment_id);
             }
+            PaymentRecord::EpochRaised { epoch } => self.1 = *epoch,
         }
     }
 
@@ -152,8 +163,14 @@ impl Book {
         let PaymentState::Decided(outcome) = entry.state else {
             panic!("a terminal event is told of a recorded outcome, once");
         };
-        let kind =
-            if key.kind == EventKind::Sent { OutcomeKind::Sent } else { OutcomeKind::Failed };
+        let kind = match key.kind {
+            EventKind::Sent => OutcomeKind::Sent,
+            EventKind::Unknown => OutcomeKind::Unknown,
+            EventKind::Failed
+            | EventKind::Probed
+            | EventKind::PathFailed { .. }
+            | EventKind::PathSuccessful { .. } => OutcomeKind::Failed,
+        };
         let is_probe = entry.intent.terms.purpose == Purpose::Probe;
         assert!(key.kind == EventKind::Sent || is_probe == (key.kind == EventKind::Probed));
         assert_eq!(outcome.kind(), kind);
@@ -215,6 +232,11 @@ impl Ledgers for World {
         damaged.for_each(|sheet| visit(sheet.channel_id));
     }
 
+    fn pruned_behind(&self) -> BookEpoch {
+        let epochs = self.sheets.values().map(|sheet| sheet.pruned_behind);
+        epochs.max().unwrap_or(BookEpoch::ZERO)
+    }
+
     fn is_closed(&self, channel_id: ChannelId) -> bool {
         self.sheets.get(&channel_id).is_some_and(|sheet| sheet.is_closed)
     }
@@ -227,8 +249,8 @@ struct Pages<'a> {
 }
 
 impl PaymentBook for Pages<'_> {
-    fn epoch(&self) -> u64 {
-        0
+    fn epoch(&self) -> BookEpoch {
+        self.book.1
     }
 
     fn payment(&self, payment_id: PaymentId) -> Option<PaymentView<'_>> {
@@ -258,6 +280,7 @@ impl PaymentBook for Pages<'_> {
         match key.kind {
             EventKind::Sent => handled == Some(OutcomeKind::Sent),
             EventKind::Failed | EventKind::Probed => handled == Some(OutcomeKind::Failed),
+            EventKind::Unknown => handled == Some(OutcomeKind::Unknown),
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => {
                 entry.paths_handled.contains(&key.kind)
             }

@@ -44,6 +44,7 @@ fn last_word(outside: &Outside, is_sent: bool) -> Event {
         Event::PaymentPathSuccessful { .. }
         | Event::PaymentPathFailed { .. }
         | Event::Probed { .. }
+        | Event::PaymentUnknown { .. }
         | Event::Alarm(_) => false,
     });
     found.cloned().unwrap()

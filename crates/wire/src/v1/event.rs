@@ -91,6 +91,7 @@ impl Record for Event {
             Self::PaymentFailed { .. } => EventRecordKind::PaymentFailed,
             Self::Alarm(_) => EventRecordKind::Alarm,
             Self::Probed { .. } => EventRecordKind::Probed,
+            Self::PaymentUnknown { .. } => EventRecordKind::PaymentUnknown,
         })
     }
 
@@ -142,6 +143,10 @@ impl Record for Event {
                 writer.put(2, &payment_hash);
                 writer.put(4, &reason);
                 writer.put_flag(6, is_reached);
+            }
+            Self::PaymentUnknown { ref payment_id, ref generation, payment_hash } => {
+                writer.put(0, &Incarnation::of(payment_id, generation));
+                writer.put(2, &payment_hash);
             }
         }
     }
@@ -195,6 +200,10 @@ impl Record for Event {
                 let reason = reader.required(4)?;
                 let is_reached = reader.flag(6)?;
                 Self::Probed { payment_id, generation, payment_hash, is_reached, reason }
+            }
+            EventRecordKind::PaymentUnknown => {
+                let Incarnation { payment_id, generation } = reader.required(0)?;
+                Self::PaymentUnknown { payment_id, generation, payment_hash: reader.required(2)? }
             }
         })
     }

@@ -35,6 +35,8 @@ impl Record for MonitorRecord {
             Self::Chain(ChainDelta::Connected { .. }) => MonitorRecordKind::Connected,
             Self::Chain(ChainDelta::Disconnected { .. }) => MonitorRecordKind::Disconnected,
             Self::Mempool(_) => MonitorRecordKind::Mempool,
+            Self::PruneTombstones { .. } => MonitorRecordKind::PruneTombstones,
+            Self::Archive => MonitorRecordKind::Archive,
         })
     }
 
@@ -64,6 +66,8 @@ impl Record for MonitorRecord {
                 writer.put(2, preimage);
                 writer.put(4, &WireTxid::from(*txid));
             }
+            Self::PruneTombstones { behind } => writer.put(0, behind),
+            Self::Archive => {}
         }
     }
 
@@ -94,6 +98,10 @@ impl Record for MonitorRecord {
                 preimage: reader.required(2)?,
                 txid: reader.required::<WireTxid>(4)?.into(),
             }),
+            MonitorRecordKind::PruneTombstones => {
+                Self::PruneTombstones { behind: reader.required(0)? }
+            }
+            MonitorRecordKind::Archive => Self::Archive,
         })
     }
 }

@@ -94,6 +94,7 @@ impl Record for PaymentRecord {
             Self::Adopted { .. } => PaymentRecordKind::Adopted,
             Self::Dropped { .. } => PaymentRecordKind::Dropped,
             Self::Retried(_) => PaymentRecordKind::Retried,
+            Self::EpochRaised { .. } => PaymentRecordKind::EpochRaised,
         })
     }
 
@@ -112,6 +113,7 @@ impl Record for PaymentRecord {
                 writer.put(2, outcome);
             }
             Self::Handled { key } => writer.put(0, key),
+            Self::EpochRaised { epoch } => writer.put(0, epoch),
         }
     }
 
@@ -140,6 +142,7 @@ impl Record for PaymentRecord {
                 Self::Dropped { payment_id, generation }
             }
             PaymentRecordKind::Retried => Self::Retried(Intent::read(reader)?),
+            PaymentRecordKind::EpochRaised => Self::EpochRaised { epoch: reader.required(0)? },
         })
     }
 }

@@ -1,9 +1,10 @@
 //! The values behind the golden files of payments: records, the book, and events.
 
 use lastword_types::{
-    Alarm, AmountMsat, BlockHeight, BookEntry, BookState, ChannelId, Event, EventKey, EventKind,
-    Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata, Outcome, Overdue,
-    PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord, PaymentState, Terms,
+    Alarm, AmountMsat, BlockHeight, BookEntry, BookEpoch, BookState, ChannelId, Event, EventKey,
+    EventKind, Generation, HtlcDirection, HtlcFailure, HtlcId, Intent, IntentPart, Metadata,
+    Outcome, Overdue, PartIndex, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord,
+    PaymentState, Terms,
 };
 
 use crate::any::Any;
@@ -67,6 +68,9 @@ pub(crate) fn payment_records() -> Vec<(&'static str, Any)> {
         ("payment_handled_path_successful", handled(EventKind::PathSuccessful { attempt, part })),
         ("payment_adopted", PaymentRecord::Adopted { payment_id, generation, outcome: sent() }),
         ("payment_dropped", PaymentRecord::Dropped { payment_id, generation }),
+        ("payment_decided_unknown", decided(Outcome::Unknown)),
+        ("payment_handled_unknown", handled(EventKind::Unknown)),
+        ("payment_epoch_raised", PaymentRecord::EpochRaised { epoch: BookEpoch(300) }),
     ];
     records.extend(REASONS.map(|(name, reason)| (name, decided(Outcome::Failed { reason }))));
     records.into_iter().map(|(name, record)| (name, Any::Payment(record))).collect()
@@ -90,7 +94,10 @@ pub(crate) fn book_states() -> Vec<(&'static str, Any)> {
     ];
     vec![
         ("book_state_empty", Any::BookState(BookState::default())),
-        ("book_state", Any::BookState(BookState { epoch: 5, payments: payments.into() })),
+        (
+            "book_state",
+            Any::BookState(BookState { epoch: BookEpoch(5), payments: payments.into() }),
+        ),
     ]
 }
 
@@ -142,6 +149,7 @@ pub(crate) fn events() -> Vec<(&'static str, Any)> {
                 reason: HtlcFailure::Absent,
             },
         ),
+        ("event_payment_unknown", Event::PaymentUnknown { payment_id, generation, payment_hash }),
     ]
     .map(|(name, event)| (name, Any::Event(event)))
     .into_iter()

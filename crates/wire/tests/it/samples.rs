@@ -67,6 +67,8 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
                 txid: txid(0xAB),
             }),
         ),
+        ("monitor_prune_tombstones", MonitorRecord::PruneTombstones { behind: BookEpoch(300) }),
+        ("monitor_archive", MonitorRecord::Archive),
     ]
     .map(|(name, record)| (name, Any::Monitor(record)))
     .into()

@@ -98,7 +98,9 @@ fn the_tables_of_types_name_every_type_that_is_written() {
     }
     let written = counts.into_iter().map(|(kind, (records, types))| {
         let types = types.into_iter().map(|(tlv_type, count)| (tlv_type, count < records));
-        (kind, types.collect())
+        (kind, types.collect::<BTreeMap<_, _>>())
     });
+    // A record without any type has no row.
+    let written = written.filter(|(_, types)| !types.is_empty());
     assert_eq!(stated, written.collect());
 }

@@ -337,7 +337,8 @@ pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
     let sent = (preimage(), msat(), msat()).prop_map(|(preimage, amount_msat, fee_msat)| {
         Outcome::Sent { preimage, amount_msat, fee_msat }
     });
-    prop_oneof![sent, failure().prop_map(|reason| Outcome::Failed { reason })]
+    let failed = failure().prop_map(|reason| Outcome::Failed { reason });
+    prop_oneof![sent, failed, Just(Outcome::Unknown)]
 }
 
 fn told() -> BoxedStrategy<Told> {
@@ -375,6 +376,8 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
         mempool,
         connected.prop_map(MonitorRecord::Chain),
         disconnected.prop_map(MonitorRecord::Chain),
+        integer().prop_map(|n| MonitorRecord::PruneTombstones { behind: BookEpoch(n) }),
+        Just(MonitorRecord::Archive),
     ]
     .prop_map(Any::Monitor)
 }

@@ -1,8 +1,8 @@
 //! Arbitrary payment records, books and events.
 
 use lastword_types::{
-    Alarm, BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, Overdue,
-    PaymentId, PaymentRecord, PaymentState,
+    Alarm, BookEntry, BookEpoch, BookState, Event, EventKey, EventKind, Intent, IntentPart,
+    Overdue, PaymentId, PaymentRecord, PaymentState,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -48,6 +48,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         Just(EventKind::Sent),
         attempt_part().prop_map(|(attempt, part)| EventKind::PathSuccessful { attempt, part }),
         Just(EventKind::Probed),
+        Just(EventKind::Unknown),
     ]
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn payment_record() -> impl Strategy<Value = Any> {
         (incarnation(), kind()).prop_map(|((payment_id, generation), kind)| {
             PaymentRecord::Handled { key: EventKey { payment_id, generation, kind } }
         }),
+        integer().prop_map(|epoch| PaymentRecord::EpochRaised { epoch: BookEpoch(epoch) }),
     ]
     .prop_map(Any::Payment)
 }
@@ -89,7 +91,8 @@ pub(crate) fn book_state() -> impl Strategy<Value = Any> {
             paths_handled,
         },
     );
-    (integer(), btree_map(bytes32().prop_map(PaymentId), entry, 0..6))
+    let epoch = integer().prop_map(BookEpoch);
+    (epoch, btree_map(bytes32().prop_map(PaymentId), entry, 0..6))
         .prop_map(|(epoch, payments)| Any::BookState(BookState { epoch, payments }))
 }
 
@@ -163,6 +166,18 @@ pub(crate) fn event() -> impl Strategy<Value = Any> {
             reason,
         },
     );
-    prop_oneof![sent, successful, path_failed, failed, probed, alarm().prop_map(Event::Alarm)]
-        .prop_map(Any::Event)
+    let unknown =
+        (incarnation(), payment_hash()).prop_map(|((payment_id, generation), payment_hash)| {
+            Event::PaymentUnknown { payment_id, generation, payment_hash }
+        });
+    prop_oneof![
+        sent,
+        successful,
+        path_failed,
+        failed,
+        probed,
+        unknown,
+        alarm().prop_map(Event::Alarm),
+    ]
+    .prop_map(Any::Event)
 }

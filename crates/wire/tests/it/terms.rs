@@ -1,7 +1,7 @@
 //! The values behind the golden files of payments on unusual terms: retries and probes.
 
 use lastword_types::{
-    BlockHeight, BookEntry, BookState, ChannelId, Event, EventKey, EventKind, GiveUp,
+    BlockHeight, BookEntry, BookEpoch, BookState, ChannelId, Event, EventKey, EventKind, GiveUp,
     HtlcDirection, HtlcFailure, HtlcOrigin, HtlcState, Intent, Metadata, MonitorRecord,
     MonitorState, PaymentHash, PaymentId, PaymentRecord, PaymentState, Purpose, RetryPolicy, Spell,
     Terms,
@@ -85,7 +85,10 @@ pub(crate) fn all() -> Vec<(&'static str, Any)> {
         ("payment_retried", Any::Payment(PaymentRecord::Retried(with(retried())))),
         ("payment_retried_bare", Any::Payment(PaymentRecord::Retried(with(Terms::default())))),
         ("payment_handled_probed", Any::Payment(handled)),
-        ("book_state_terms", Any::BookState(BookState { epoch: 5, payments: payments.into() })),
+        (
+            "book_state_terms",
+            Any::BookState(BookState { epoch: BookEpoch(5), payments: payments.into() }),
+        ),
         ("event_probed", probed(false, HtlcFailure::TimedOut)),
         ("event_probed_reached", probed(true, HtlcFailure::Removed { code: 0x400F })),
     ]

@@ -184,7 +184,9 @@ impl Play {
                 MonitorRecord::Chain(ChainDelta::Disconnected { .. })
                 | MonitorRecord::Created(_)
                 | MonitorRecord::Release(_)
-                | MonitorRecord::GivenUp(_) => false,
+                | MonitorRecord::GivenUp(_)
+                | MonitorRecord::PruneTombstones { .. }
+                | MonitorRecord::Archive => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };
             if is_shared {
