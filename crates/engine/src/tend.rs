@@ -104,13 +104,26 @@ impl Driver {
     fn drop_tombstones_of(&mut self, full: &BTreeSet<ChannelId>) -> Result<(), EngineError> {
         let channels: Vec<ChannelId> =
             full.iter().copied().filter(|channel_id| self.may_drop(*channel_id)).collect();
-        let latest = self.payments.epoch().max(self.channels.pruned_behind());
-        let (false, Some(behind)) = (channels.is_empty(), latest.next()) else { return Ok(()) };
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let Some(behind) = self.draw_epoch()? else { return Ok(()) };
         self.enter_epoch(behind)?;
         let record = MonitorRecord::PruneTombstones { behind };
         let entries = channels.into_iter().map(|id| Entry::Monitor(id, record.clone())).collect();
         let gated = self.write(Batch { entries, tip: None })?;
         self.settle(gated, None)
+    }
+
+    /// Returns an epoch that no book ever entered which is older than a tombstone that is there: the
+    /// durable end of the monitors' log. That never goes back, whatever becomes of the books, so an
+    /// epoch comes twice only while nothing was written between.
+    fn draw_epoch(&mut self) -> Result<Option<BookEpoch>, EngineError> {
+        self.logs.sync_all()?;
+        let end = BookEpoch(self.logs.end()?.position);
+        // A log that was begun anew counts from the start.
+        let latest = self.payments.epoch().max(self.channels.pruned_behind());
+        Ok(if end < latest { latest.next() } else { Some(end) })
     }
 
     /// Makes it durable that the book has entered an epoch.

@@ -88,8 +88,7 @@ pub fn status(
         let intent = book.map(|book| book.intent).filter(|_| held == Some(generation));
         Story::read(view, (payment_id, generation), &found, intent)
     };
-    let stories: Vec<Story<'_>> =
-        found.generations().into_iter().map(|generation| read(generation)).collect();
+    let stories: Vec<Story<'_>> = found.generations().into_iter().map(&read).collect();
     let undelivered: Vec<Story<'_>> = stories
         .iter()
         .filter(|story| story.has_undelivered())

@@ -65,7 +65,7 @@ fn r10_a_book_older_than_what_was_dropped_says_unknown_once() {
     let (mut world, mut node, [first, _], before) = one_forgotten(Logs::Two);
     node.driver.drop_tombstones().unwrap();
     let state = node.state(0);
-    assert_eq!((state.tombstones.len(), state.pruned_behind), (0, BookEpoch(1)));
+    assert!(state.tombstones.is_empty() && state.pruned_behind > BookEpoch::ZERO);
 
     let mut node = node.crash_to_book_of(&world, &before);
     assert_eq!(node.tell(), [unknown(&first)]);
