@@ -15,7 +15,9 @@ mod tape;
 
 use std::error::Error;
 
-    BlockHash, BlockHeight, BlockRef, BookEpoch, ChannelId, ChannelParameters, CommitmentFormat, CommitmentNumber, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcDirection};  use tape::Tape;, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata, MonitorRecord, MonitorUpdate, NewChannel, OutPoint, Outcome, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage, ReleasePaymentComplete, RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, Told, Txid}; use lastword_bolt3::{ChannelKeys, UpdateId, UpdateStep, point_of}; use lastword_monitor::Monitor; use lastword_types::{     AmountMsat, use bitcoin::hashes::Hash as _; use bitcoin::secp256k1::PublicKey; use bitcoin::secp256k1::ecdsa::Signature; use bitcoin::{Amount, use lastword_types::{ChannelId, }; use lastword_wire::encode_monitor_state;,
+use lastword_types::{BookEpoch, ChannelId, HtlcDirection, MonitorRecord};
+
+use tape::Tape;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
