@@ -176,6 +176,7 @@ impl Truth {
                 Event::PaymentPathSuccessful { .. }
                 | Event::PaymentPathFailed { .. }
                 | Event::Probed { .. }
+                | Event::PaymentUnknown { .. }
                 | Event::Alarm(_) => "no word".to_owned(),
             });
             (deal.role, deal.name.0, word)
