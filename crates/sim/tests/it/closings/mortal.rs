@@ -109,7 +109,7 @@ impl Mortal {
         let disks = Disks {
             monitors: image(&self.disks.monitors),
             books: self.disks.books.as_ref().map(image),
-            old_books: Vec::new(),
+            old_books: self.disks.old_books.clone(),
             appends: 0,
         };
         let watch = Watch::default();
