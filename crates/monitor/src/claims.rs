@@ -109,8 +109,11 @@ fn commitment(scope: &Scope<'_>, index: &Index) -> Option<ClaimRequest> {
 pub(crate) fn preimage_for(state: &MonitorState, htlc: &HtlcState) -> Option<PaymentPreimage> {
     match htlc.removal {
         Some(RemovalReason::Failed { .. }) => None,
-        Some(RemovalReason::Fulfilled { .. }) | None => {
-            state.preimages.get(&htlc.htlc.payment_hash).copied()
+        // It was we who showed it.
+        Some(RemovalReason::Fulfilled { preimage }) => Some(preimage),
+        None => {
+            let of_its_hash = || state.preimages.get(&htlc.htlc.payment_hash).copied();
+            htlc.claim.or_else(of_its_hash)
         }
     }
 }

@@ -196,6 +196,7 @@ pub(crate) fn write(state: &mut MonitorState, step: &UpdateStep) {
         }
         UpdateStep::Fulfill { .. }
         | UpdateStep::Preimage { .. }
+        | UpdateStep::ClaimHtlc { .. }
         | UpdateStep::MutualClose { .. }
         | UpdateStep::FailChannel
         | UpdateStep::DataLoss => {}

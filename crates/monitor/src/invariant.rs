@@ -192,7 +192,8 @@ fn check_outcome(htlc: &HtlcState) -> Result<(), MonitorError> {
         Some(RemovalReason::Fulfilled { preimage }) => Some(preimage),
         Some(RemovalReason::Failed { .. }) | None => None,
     };
-    let shown = [removed_with, htlc.fulfilled.map(|(preimage, _)| preimage), htlc.late_preimage];
+    let evidence = htlc.fulfilled.map(|(preimage, _)| preimage);
+    let shown = [removed_with, evidence, htlc.late_preimage, htlc.claim];
     ensure(
         shown.iter().flatten().all(|it| it.payment_hash() == htlc.htlc.payment_hash),
         "a preimage does not open its HTLC",
@@ -216,6 +217,8 @@ fn check_outcome(htlc: &HtlcState) -> Result<(), MonitorError> {
     )?;
     let is_payment = matches!(htlc.htlc.origin, HtlcOrigin::Payment(_))
         && htlc.htlc.direction == HtlcDirection::Offered;
+    let is_received = htlc.htlc.direction == HtlcDirection::Received;
+    ensure(is_received || htlc.claim.is_none(), "an HTLC is claimed that we offered")?;
     ensure(is_payment || !htlc.is_given_up, "an HTLC was given up that is no part of a payment")
 }
 

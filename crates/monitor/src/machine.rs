@@ -312,7 +312,9 @@ impl Monitor {
             MonitorRecord::Created(_) => Err(MonitorError::AlreadyCreated),
             MonitorRecord::Update(update) => {
                 self.check_channel(update.channel_id)?;
-                let is_preimage = |step: &UpdateStep| matches!(step, UpdateStep::Preimage { .. });
+                let is_preimage = |step: &UpdateStep| {
+                    matches!(step, UpdateStep::Preimage { .. } | UpdateStep::ClaimHtlc { .. })
+                };
                 if update.update_id <= self.state.latest_update {
                     Ok(Change::Nothing(Noop::Known))
                 } else if update.steps.iter().all(is_preimage) {
@@ -385,7 +387,7 @@ impl Monitor {
     fn commit_update(&mut self, update_id: UpdateId, draft: UpdateDraft<'_>) -> Vec<Effect> {
         let revoked = self.revoked_closing(&draft);
         let mut before = self.verdicts(draft.marks.keys().chain(&self.index.leaving));
-        let learnt: BTreeSet<_> = draft.preimages.keys().copied().collect();
+        let learnt = draft.learnt();
         // A closing decides what time had only prepared.
         if revoked.is_some() || draft.fail_channel || !learnt.is_empty() {
             before.append(&mut self.verdicts(&self.index.open));
@@ -404,7 +406,7 @@ impl Monitor {
             self.index.reread_spends(&self.state);
         }
         // Other HTLCs wait for the next block: one that came too late is rather failed off chain.
-        let overdue = self.go_on_chain(|htlc| learnt.contains(&htlc.htlc.payment_hash));
+        let overdue = self.go_on_chain(|htlc| learnt.opens(&htlc.htlc));
         let mut effects = self.settle(before);
         effects.extend(overdue);
         if revoked.is_some() {

@@ -19,6 +19,7 @@ pub(crate) struct Marks {
     pub(crate) fulfilled: Option<(PaymentPreimage, FulfilledHow)>,
     pub(crate) failed: Option<HtlcFailure>,
     pub(crate) late_preimage: Option<PaymentPreimage>,
+    pub(crate) claim: Option<PaymentPreimage>,
 }
 
 impl Marks {
@@ -30,6 +31,7 @@ impl Marks {
         fulfilled: None,
         failed: None,
         late_preimage: None,
+        claim: None,
     };
 
     pub(crate) fn of(state: &HtlcState) -> Self {
@@ -40,6 +42,7 @@ impl Marks {
             fulfilled: state.fulfilled,
             failed: state.failed,
             late_preimage: state.late_preimage,
+            claim: state.claim,
         }
     }
 
@@ -55,6 +58,7 @@ impl Marks {
             late_preimage: self.late_preimage,
             delivered: None,
             is_given_up: false,
+            claim: self.claim,
         }
     }
 
@@ -65,6 +69,7 @@ impl Marks {
         state.fulfilled = self.fulfilled;
         state.failed = self.failed;
         state.late_preimage = self.late_preimage;
+        state.claim = self.claim;
     }
 
     pub(crate) fn spell_mut(&mut self, owner: Side) -> &mut Option<Spell> {

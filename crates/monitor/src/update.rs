@@ -6,7 +6,7 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Amount, Txid};
 use lastword_bolt3::{MAX_ACCEPTED_HTLCS, SecretStore, point_of};
 use lastword_types::{
-    AmountMsat, CommitmentNumber, FulfilledHow, Htlc, HtlcAdded, HtlcDirection, HtlcOrigin,
+    AmountMsat, CommitmentNumber, FulfilledHow, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcOrigin,
     HtlcRemoved, LocalCommitment, MonitorState, MonitorUpdate, PaymentHash, PaymentPreimage,
     PerCommitmentSecret, RemoteCommitment, RemovalReason, Side, SignedCommitment, Spell,
     UnsignedCommitment, UpdateStep,
@@ -40,6 +40,8 @@ pub(crate) struct UpdateDraft<'r> {
     pub(crate) secrets: Option<SecretStore>,
     /// Preimages for received HTLCs.
     pub(crate) preimages: BTreeMap<PaymentHash, PaymentPreimage>,
+    /// Received HTLCs that are claimed, each by itself.
+    claimed: BTreeSet<HtlcId>,
     /// Closing transactions that we signed.
     pub(crate) closing_txids: BTreeSet<Txid>,
     /// Whether we fail the channel.
@@ -80,6 +82,7 @@ impl<'r> UpdateDraft<'r> {
             revoked: BTreeSet::new(),
             secrets: None,
             preimages: BTreeMap::new(),
+            claimed: BTreeSet::new(),
             closing_txids: BTreeSet::new(),
             fail_channel: false,
             data_loss: false,
@@ -116,6 +119,7 @@ impl<'r> UpdateDraft<'r> {
                 self.preimages.insert(preimage.payment_hash(), *preimage);
                 Ok(())
             }
+            UpdateStep::ClaimHtlc { htlc_id, preimage } => self.claim(state, *htlc_id, *preimage),
             UpdateStep::MutualClose { txid } => {
                 self.closing_txids.insert(*txid);
                 Ok(())
@@ -307,9 +311,38 @@ impl<'r> UpdateDraft<'r> {
         Ok(())
     }
 
+    /// Takes in that one HTLC is ours to claim. What was failed back is not, and what is forgotten
+    /// has nothing left to claim.
+    fn claim(
+        &mut self,
+        state: &MonitorState,
+        htlc_id: HtlcId,
+        preimage: PaymentPreimage,
+    ) -> Result<(), MonitorError> {
+        let key @ (direction, _) = (HtlcDirection::Received, htlc_id);
+        if forget::is_spent_id(state, key) {
+            return Ok(());
+        }
+        let mut marks = self.marks_of(state, key)?;
+        if preimage.payment_hash() != self.facts_of(state, key)?.payment_hash {
+            return Err(MonitorError::WrongPreimage { direction, htlc_id });
+        }
+        if matches!(marks.removal, Some(RemovalReason::Failed { .. })) {
+            return Err(MonitorError::OtherReason { direction, htlc_id });
+        }
+        marks.claim = Some(preimage);
+        self.marks.insert(key, marks);
+        self.claimed.insert(htlc_id);
+        Ok(())
+    }
+
+    /// Returns which HTLCs the update makes claimable.
+    pub(crate) fn learnt(&self) -> Learnt {
+        let hashes = self.preimages.keys().copied().collect();
+        Learnt { hashes, htlcs: self.claimed.clone() }
+    }
+
     /// Takes in that a message showed the preimage of this very HTLC.
-    ///
-    /// Of a received HTLC it was we who showed it, so its output may be claimed with it.
     fn show(
         &mut self,
         state: &MonitorState,
@@ -322,12 +355,6 @@ impl<'r> UpdateDraft<'r> {
             return Err(MonitorError::WrongPreimage { direction, htlc_id });
         }
         marks.show(preimage, FulfilledHow::Message);
-        match direction {
-            HtlcDirection::Received => {
-                self.preimages.insert(hash, preimage);
-            }
-            HtlcDirection::Offered => {}
-        }
         Ok(())
     }
 
@@ -343,6 +370,24 @@ impl<'r> UpdateDraft<'r> {
     ) -> Result<&'a Htlc, MonitorError> {
         let known = state.htlcs.get(&key).map(|known| &known.htlc);
         known.or_else(|| self.added.get(&key).copied()).ok_or_else(|| unknown(key))
+    }
+}
+
+/// The received HTLCs of which an update brings the preimage.
+pub(crate) struct Learnt {
+    hashes: BTreeSet<PaymentHash>,
+    htlcs: BTreeSet<HtlcId>,
+}
+
+impl Learnt {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hashes.is_empty() && self.htlcs.is_empty()
+    }
+
+    pub(crate) fn opens(&self, htlc: &Htlc) -> bool {
+        let is_claimed =
+            htlc.direction == HtlcDirection::Received && self.htlcs.contains(&htlc.htlc_id);
+        is_claimed || self.hashes.contains(&htlc.payment_hash)
     }
 }
 

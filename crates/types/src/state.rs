@@ -134,6 +134,8 @@ pub struct HtlcState {
     pub delivered: Option<Told>,
     /// Whether no further attempt of the payment is made that it belongs to.
     pub is_given_up: bool,
+    /// The preimage with which this very HTLC may be claimed; of one that we received.
+    pub claim: Option<PaymentPreimage>,
 }
 
 /// A confirmed spend of the funding output.

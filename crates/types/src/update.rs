@@ -117,7 +117,9 @@ pub enum UpdateStep {
         /// The proof.
         preimage: PaymentPreimage,
     },
-    /// We know the preimage of HTLCs that we received; their outputs may be claimed with it.
+    /// We know the preimage of HTLCs that we received; the outputs of all of its hash may be claimed
+    /// with it. Whoever says so vouches for every one of them: it may be that some are only passing
+    /// through. [`ClaimHtlc`](Self::ClaimHtlc) says it of one.
     Preimage {
         /// The preimage.
         preimage: PaymentPreimage,
@@ -156,6 +158,17 @@ pub enum UpdateStep {
         funding_txid: Txid,
         /// What is not the same there.
         commitment: RemoteCommitmentOn,
+    },
+    /// We claim one HTLC that we received: it pays an invoice of ours, or the outbound half of its
+    /// forward was fulfilled. Others of the same hash are not touched.
+    ///
+    /// Source: BOLT 5, "HTLC Output Handling: Local Commitment, Remote Offers": a preimage is not
+    /// shown for an HTLC of which we are not the recipient.
+    ClaimHtlc {
+        /// Which.
+        htlc_id: HtlcId,
+        /// With this.
+        preimage: PaymentPreimage,
     },
 }
 

@@ -3,7 +3,7 @@
 
 use lastword_monitor::Monitor;
 use lastword_types::{
-    Alarm, BlockHeight, ChainDelta, Effect, HtlcFailure, HtlcKey, MonitorRecord, Overdue,
+    Alarm, BlockHeight, ChainDelta, Effect, HtlcFailure, HtlcId, HtlcKey, MonitorRecord, Overdue,
     UpdateStep, Verdict,
 };
 use proptest::prelude::*;
@@ -584,5 +584,21 @@ proptest! {
                 prop_assert!(card.next_deadline.is_some_and(|it| it <= BlockHeight(deadline)));
             }
         }
+    }
+}
+
+/// A claim of one HTLC is as urgent as a preimage for all of its hash, for that one.
+#[test]
+fn a_claim_of_one_htlc_is_acted_on_in_time_and_no_other_of_its_hash() {
+    for format in FORMATS {
+        let mut channel = Channel::new(format);
+        let [ours, passing] = [0; 2].map(|_: u8| channel.add(PEER, offer(1, 50_000)));
+        channel.connect(LATE, &[]);
+        is_open(&channel);
+        let claim = UpdateStep::ClaimHtlc { htlc_id: HtlcId(ours.1), preimage: preimage(1) };
+        let effects = channel.update(US, vec![claim]);
+        goes_on_chain(&channel, &effects, ours, Overdue::Fulfilment);
+        let other = Alarm::GoingOnChain { htlc: key(passing), overdue: Overdue::Fulfilment };
+        assert!(!channel.monitor().alarms().contains(&other));
     }
 }

@@ -103,7 +103,9 @@ fn r10_a_forward_leaves_no_tombstone() {
 fn r10_a_preimage_goes_with_the_last_htlc_of_its_hash() {
     let mut channel = channel();
     let [ahead, used] = [7, 1].map(preimage);
-    channel.update(US, vec![UpdateStep::Preimage { preimage: ahead }]);
+    for preimage in [ahead, used] {
+        channel.update(US, vec![UpdateStep::Preimage { preimage }]);
+    }
     let names = [0, 1].map(|_: u8| channel.add(PEER, offer(1, 30_000)));
     let knows = |channel: &Channel, p: lastword_types::PaymentPreimage| {
         channel.monitor().state().preimages.contains_key(&p.payment_hash())

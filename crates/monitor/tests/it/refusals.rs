@@ -417,3 +417,24 @@ fn a_channel_begins_with_two_commitments_of_number_zero_that_add_up() {
     full.local.added.push(HtlcAdded::Known { direction, htlc_id });
     assert!(matches!(Monitor::create(full).unwrap_err(), MonitorError::State(_)));
 }
+
+/// A claim names one received HTLC, with its own preimage, that was not failed back.
+#[test]
+fn only_what_we_received_and_did_not_fail_is_claimed() {
+    let mut channel = channel();
+    let offered = channel.add(US, offer(1, 50_000));
+    let received = channel.add(PEER, offer(2, 50_000));
+    let direction = HtlcDirection::Received;
+    let claim = |id, n| vec![UpdateStep::ClaimHtlc { htlc_id: HtlcId(id), preimage: preimage(n) }];
+
+    let unknown = MonitorError::UnknownHtlc { direction, htlc_id: HtlcId(received.1 + 7) };
+    refuses_steps(&channel, claim(received.1 + 7, 2), &unknown);
+    let htlc_id = HtlcId(received.1);
+    let wrong = MonitorError::WrongPreimage { direction, htlc_id };
+    refuses_steps(&channel, claim(received.1, 1), &wrong);
+    assert_eq!(offered.1, received.1, "an offered HTLC of the same id is not meant");
+
+    channel.sign(PEER, &[], &[(received, FAILED)]);
+    let other = MonitorError::OtherReason { direction, htlc_id };
+    refuses_steps(&channel, claim(received.1, 2), &other);
+}

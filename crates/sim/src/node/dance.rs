@@ -102,8 +102,10 @@ impl<S: Shell> Node<S> {
         let removed = vec![HtlcRemoved { direction, htlc_id, reason }];
         let change = Difference { added: Vec::new(), removed };
         let commitment = self.remote_commitment(channel, &state, balances, change)?;
-        let mut steps: Vec<UpdateStep> =
-            preimage.map(|preimage| UpdateStep::Preimage { preimage }).into_iter().collect();
+        let mut steps: Vec<UpdateStep> = preimage
+            .map(|preimage| UpdateStep::ClaimHtlc { htlc_id, preimage })
+            .into_iter()
+            .collect();
         steps.extend(remote_steps(&state, commitment)?);
         self.update(&state, steps)?;
         self.advance(channel)?;

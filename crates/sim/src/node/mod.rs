@@ -113,8 +113,19 @@ impl<S: Shell> Node<S> {
 
     fn learn(&mut self, channel: u16, preimage: PaymentPreimage) -> Result<Answer, SimError> {
         let state = self.known(channel)?;
-        if !state.preimages.contains_key(&preimage.payment_hash()) {
-            self.update(&state, vec![UpdateStep::Preimage { preimage }])?;
+        let hash = preimage.payment_hash();
+        let is_ours = |htlc: &&lastword_types::HtlcState| {
+            htlc.htlc.direction == HtlcDirection::Received
+                && htlc.htlc.payment_hash == hash
+                && htlc.claim.is_none()
+        };
+        let claims = state.htlcs.values().filter(is_ours).map(|htlc| {
+            let htlc_id = htlc.htlc.htlc_id;
+            UpdateStep::ClaimHtlc { htlc_id, preimage }
+        });
+        let claims: Vec<UpdateStep> = claims.collect();
+        if !claims.is_empty() {
+            self.update(&state, claims)?;
         }
         Ok(Answer::Done)
     }

@@ -23,6 +23,7 @@ use crate::record::Record;
 
 type Htlcs = BTreeMap<(HtlcDirection, HtlcId), HtlcState>;
 type Past = BTreeMap<(HtlcDirection, HtlcId), types::PastHtlc>;
+type Claims = BTreeMap<HtlcId, PaymentPreimage>;
 type GivenUp = BTreeSet<(HtlcDirection, HtlcId)>;
 type Preimages = BTreeMap<PaymentHash, PaymentPreimage>;
 type OutputSpends = BTreeMap<OutPoint, OutputSpend>;
@@ -81,6 +82,12 @@ impl Record for MonitorState {
         let given_up: GivenUp =
             self.htlcs.iter().filter(|(_, htlc)| htlc.is_given_up).map(|(id, _)| *id).collect();
         writer.put_some(50, (!given_up.is_empty()).then_some(&given_up));
+        let claims: Claims = self
+            .htlcs
+            .iter()
+            .filter_map(|((_, htlc_id), htlc)| Some((*htlc_id, htlc.claim?)))
+            .collect();
+        writer.put_some(52, (!claims.is_empty()).then_some(&claims));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -129,6 +136,11 @@ impl Record for MonitorState {
         for id in reader.optional::<GivenUp>(50)?.unwrap_or_default() {
             if let Some(htlc) = state.htlcs.get_mut(&id) {
                 htlc.is_given_up = true;
+            }
+        }
+        for (htlc_id, preimage) in reader.optional::<Claims>(52)?.unwrap_or_default() {
+            if let Some(htlc) = state.htlcs.get_mut(&(HtlcDirection::Received, htlc_id)) {
+                htlc.claim = Some(preimage);
             }
         }
         Ok(state)
@@ -182,6 +194,7 @@ impl From<HtlcState> for types::HtlcState {
             late_preimage: state.late_preimage,
             delivered: state.delivered,
             is_given_up: false,
+            claim: None,
         }
     }
 }

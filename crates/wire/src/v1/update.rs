@@ -29,6 +29,7 @@ pub(crate) enum UpdateStep {
     FundingLocked { funding_txid: WireTxid },
     LocalCommitmentOn { funding_txid: WireTxid, commitment: LocalCommitmentOn },
     RemoteCommitmentOn { funding_txid: WireTxid, commitment: RemoteCommitmentOn },
+    ClaimHtlc { htlc_id: HtlcId, preimage: PaymentPreimage },
 }
 
 impl From<&types::UpdateStep> for UpdateStep {
@@ -64,6 +65,9 @@ impl From<&types::UpdateStep> for UpdateStep {
                     commitment: commitment.into(),
                 }
             }
+            types::UpdateStep::ClaimHtlc { htlc_id, preimage } => {
+                Self::ClaimHtlc { htlc_id: *htlc_id, preimage: *preimage }
+            }
         }
     }
 }
@@ -95,6 +99,7 @@ impl From<UpdateStep> for types::UpdateStep {
                     commitment: commitment.into(),
                 }
             }
+            UpdateStep::ClaimHtlc { htlc_id, preimage } => Self::ClaimHtlc { htlc_id, preimage },
         }
     }
 }

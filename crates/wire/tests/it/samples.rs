@@ -114,6 +114,16 @@ fn updates() -> Vec<(&'static str, Any)> {
             update(12, vec![UpdateStep::FundingLocked { funding_txid: txid(0xF3) }]),
         ),
         ("monitor_update_batch", update(13, batch())),
+        (
+            "monitor_update_claim_htlc",
+            update(
+                14,
+                vec![UpdateStep::ClaimHtlc {
+                    htlc_id: HtlcId(2),
+                    preimage: PaymentPreimage([0xC1; 32]),
+                }],
+            ),
+        ),
     ]
 }
 
@@ -263,11 +273,22 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         ),
         ("monitor_state_forgotten", forgotten_state()),
         ("monitor_state_mempool", mempool_state()),
+        ("monitor_state_claims", claims_state()),
         ("monitor_state_archived", MonitorState { is_archived: true, ..closed(Close::Mutual) }),
     ]
     .into_iter()
     .map(|(name, state)| (name, Any::MonitorState(Box::new(state))))
     .collect()
+}
+
+/// A received HTLC that is claimed by itself.
+fn claims_state() -> MonitorState {
+    let mut state = busy_state();
+    for htlc in state.htlcs.values_mut().filter(|htlc| htlc.removal.is_none()) {
+        let is_received = htlc.htlc.direction == HtlcDirection::Received;
+        htlc.claim = is_received.then_some(PaymentPreimage([0xC2; 32]));
+    }
+    state
 }
 
 /// A splice was locked at once, and another one is pending and confirmed.
@@ -441,6 +462,7 @@ fn htlc_states() -> Vec<HtlcState> {
         late_preimage: None,
         delivered: None,
         is_given_up: false,
+        claim: None,
     };
     vec![
         live(Received, 2, HtlcOrigin::Ours),

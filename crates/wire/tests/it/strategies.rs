@@ -318,6 +318,8 @@ fn step() -> BoxedStrategy<UpdateStep> {
         (txid(), remote_on()).prop_map(|(funding_txid, commitment)| {
             UpdateStep::RemoteCommitmentOn { funding_txid, commitment }
         }),
+        (htlc_id(), preimage())
+            .prop_map(|(htlc_id, preimage)| UpdateStep::ClaimHtlc { htlc_id, preimage }),
     ]
     .boxed()
 }
@@ -413,6 +415,7 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
                 late_preimage,
                 delivered,
                 is_given_up,
+                claim: None,
             }
         })
         .boxed()

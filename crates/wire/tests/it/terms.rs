@@ -50,6 +50,7 @@ fn state() -> MonitorState {
             late_preimage: None,
             delivered: None,
             is_given_up,
+            claim: None,
         };
         ((direction, htlc.htlc_id), state)
     };

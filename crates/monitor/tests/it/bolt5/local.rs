@@ -2,8 +2,8 @@
 
 use bitcoin::OutPoint;
 use lastword_types::{
-    ClaimKind, CommitmentFormat, Effect, FailingUntil, FulfilledHow, HtlcFailure, OutputSpendKind,
-    UpdateStep, Verdict,
+    ClaimKind, CommitmentFormat, Effect, FailingUntil, FulfilledHow, HtlcFailure, HtlcId,
+    OutputSpendKind, UpdateStep, Verdict,
 };
 
 use super::{CLOSED, DEEP, close, closed, failed, failing, learn};
@@ -86,8 +86,7 @@ fn an_offer_without_output_is_fulfilled_if_its_preimage_was_shown_ll5_rl3() {
     for (format, owner) in FORMATS.into_iter().flat_map(|format| [(format, US), (format, PEER)]) {
         let mut channel = Channel::new(format);
         let dust = channel.add(US, offer(1, 300));
-        let fulfill =
-            UpdateStep::Fulfill { htlc_id: lastword_types::HtlcId(dust.1), preimage: preimage(1) };
+        let fulfill = UpdateStep::Fulfill { htlc_id: HtlcId(dust.1), preimage: preimage(1) };
         close(&mut channel, owner);
         channel.update(US, vec![fulfill]);
         channel.connect(DEEP, &[]);
@@ -165,6 +164,32 @@ fn a_received_htlc_is_claimed_by_the_htlc_success_transaction_lr1_lr3() {
         let request = channel.request(US, second).unwrap();
         assert_eq!(request.earliest_height, block(CLOSED + 1 + 144, 0).height);
         channel.answer(US, &request);
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Remote Offers
+#[test]
+fn a_preimage_of_our_own_is_shown_for_no_htlc_that_is_not_ours_lr2() {
+    for (format, owner) in FORMATS.into_iter().flat_map(|format| [(format, US), (format, PEER)]) {
+        for (is_early, ours) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+            let mut channel = Channel::new(format);
+            let names = [0; 2].map(|_: u8| channel.add(PEER, offer(1, 50_000)));
+            let claim =
+                UpdateStep::ClaimHtlc { htlc_id: HtlcId(names[ours].1), preimage: preimage(1) };
+            if is_early {
+                channel.update(US, vec![claim.clone()]);
+            }
+            close(&mut channel, owner);
+            if !is_early {
+                channel.update(US, vec![claim]);
+            }
+            let outputs = names.map(|name| channel.output_of(owner, name).unwrap());
+            let request = channel.request(US, outputs[ours]).unwrap();
+            channel.answer(US, &request);
+            assert!(channel.request(US, outputs[1 - ours]).is_none(), "it is only passing through");
+            channel.connect(EXPIRY, &[]);
+            assert!(channel.request(US, outputs[1 - ours]).is_none());
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Claims that were not made, made twice, or made for what was gone.
 
 use bitcoin::{Amount, OutPoint};
-use lastword_types::{ClaimKind, CommitmentFormat, HtlcFailure, SweepWitness, UpdateStep};
+use lastword_types::{ClaimKind, CommitmentFormat, HtlcFailure, HtlcId, SweepWitness, UpdateStep};
 
 use super::{
     CLOSED, DEEP, close, closed, closings, failed, failing, learn, lived, output_in, restart, same,
@@ -301,6 +301,25 @@ fn museum_b112_the_same_preimage_again_changes_nothing() {
         channel.update(US, vec![UpdateStep::Preimage { preimage: preimage(1) }]);
         assert_eq!(channel.verdict(name), verdict);
         assert!(channel.request(US, output).is_none());
+    }
+}
+
+/// An HTLC was on its way to somebody else, and an invoice of ours had the same hash. The preimage of
+/// the invoice was shown for it, and the sender's money was taken from a payment that was not ours.
+#[test]
+fn museum_b011_the_preimage_of_an_invoice_claims_nothing_that_is_passing_through() {
+    for (format, owner) in closings() {
+        let mut channel = Channel::new(format);
+        let [passing, ours] = [0; 2].map(|_: u8| channel.add(PEER, offer(1, 50_000)));
+        close(&mut channel, owner);
+        let claim = UpdateStep::ClaimHtlc { htlc_id: HtlcId(ours.1), preimage: preimage(1) };
+        channel.update(US, vec![claim]);
+        restart(&mut channel);
+        let outputs = [passing, ours].map(|name| channel.output_of(owner, name).unwrap());
+        assert!(channel.request(US, outputs[0]).is_none());
+        let claim = channel.claim(US, outputs[1]);
+        channel.connect(CLOSED + 1, &[&claim]);
+        assert!(channel.request(US, outputs[0]).is_none(), "it was shown for the other");
     }
 }
 
