@@ -57,6 +57,26 @@ fn r11_a_channel_is_archived_by_itself_144_deep() {
     }
 }
 
+/// The crash window of LDK: the monitor is archived, and the manager comes back with the event still
+/// queued. The archived ledger says that it was told; nothing panics, nothing is told again.
+#[test]
+fn row_14_an_event_of_an_archived_channel_is_over() {
+    let (world, node, payment, before) = archived(Logs::Two);
+    for older in [Some(&before), None] {
+        let books = before.image(Survivors::Everything);
+        let left = older.map_or(node.stores.without_book(), |_| node.stores.with_books_of(&books));
+        let mut node = Node::start(&world, left);
+        assert_eq!(node.tell(), []);
+        assert!(!node.driver.owes(payment.id()));
+        let state = node.driver.payment(payment.id()).map(|view| view.state);
+        let over = PaymentState::Handled(payment.outcome_sent());
+        assert!(state.is_none_or(|state| state == over), "{state:?}");
+        // Whoever still holds the event may say that it was handled.
+        let _answered = node.driver.event_returned(&payment.sent(), true);
+        assert_eq!(node.tell(), []);
+    }
+}
+
 #[test]
 fn r11_an_archived_monitor_can_be_restored_and_folded_again() {
     let (world, mut node, _, _) = nearly_over(Logs::Two);

@@ -3,6 +3,7 @@
 
 mod chain;
 mod closed;
+mod forward;
 mod live;
 
 use lastword_engine::EngineError;
