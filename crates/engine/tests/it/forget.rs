@@ -2,7 +2,9 @@
 //! is older than that comes to.
 
 use lastword_testkit::Survivors;
-use lastword_types::{BookEpoch, Event, HtlcDirection, PaymentId, PaymentState, RemovalReason};
+use lastword_types::{
+    BookEpoch, Event, HtlcDirection, HtlcFailure, PaymentId, PaymentState, RemovalReason,
+};
 
 use crate::crash::die_at;
 use crate::node::{Logs, Node, Stores};
@@ -77,6 +79,22 @@ fn r10_a_book_older_than_what_was_dropped_says_unknown_once() {
     let mut node = node.crash(&world, Survivors::SyncedOnly);
     assert_eq!(node.tell(), []);
     assert!(node.is_known(third.id()));
+}
+
+/// The book that was there when tombstones were dropped has entered the epoch first, so it is not an
+/// older one: what it holds open without a trace was never sent, and that is said.
+#[test]
+fn r10_the_book_that_was_there_is_not_taken_for_an_older_one() {
+    let (mut world, mut node, _, _) = one_forgotten(Logs::Two);
+    node.driver.drop_tombstones().unwrap();
+    let monitors = node.stores.image(Survivors::Everything);
+    let third = world.payment(3, &[Part(0, 3_000, 40)]);
+    node.pay(&third);
+    // The intent is in the book's log; the monitors' half was lost.
+    let left = monitors.with_books_of(&node.stores.image(Survivors::Everything));
+    drop(node);
+    let mut node = Node::start(&world, left);
+    assert_eq!(node.tell(), [third.failed(HtlcFailure::NeverSent)]);
 }
 
 /// The outcome is recorded and the epoch entered; then the process dies before anybody is told.
