@@ -85,6 +85,8 @@ pub(crate) struct Channels {
     pruned_behind: BookEpoch,
     /// Channels with a new card, of which some may be archived or have too many tombstones.
     changed: BTreeSet<ChannelId>,
+    /// Channels that have closed and whose forwards were not looked at since.
+    closed: BTreeSet<ChannelId>,
 }
 
 /// The least id there is.
@@ -156,6 +158,9 @@ impl Channels {
         let synced_to = card.synced_to.height;
         let kept = self.kept.entry(channel_id).or_insert_with(|| Kept::cold(card));
         kept.latest_update = card.latest_update;
+        if card.is_closed && !kept.is_closed {
+            self.closed.insert(channel_id);
+        }
         kept.is_closed = card.is_closed;
         kept.is_archived = card.is_archived;
         let before = core::mem::replace(&mut kept.synced_to, synced_to);
@@ -273,6 +278,21 @@ impl Channels {
     /// Says whether an HTLC is or was the undelivered outbound half of a forward.
     pub(crate) fn is_forward(&self, key: HtlcKey) -> bool {
         self.forwards.contains(&key) || matches!(self.origin(key), Some(HtlcOrigin::Forward(_)))
+    }
+
+    /// Returns the undelivered outbound halves of forwards whose inbound half is in a channel that
+    /// has closed since the last call. Costs nothing when none has.
+    pub(crate) fn take_newly_on_chain(&mut self) -> Vec<HtlcKey> {
+        let closed = core::mem::take(&mut self.closed);
+        if closed.is_empty() {
+            return Vec::new();
+        }
+        let is_on_chain = |key: &&HtlcKey| match self.origin(**key) {
+            Some(HtlcOrigin::Forward(forward)) => closed.contains(&forward.inbound.channel_id),
+            Some(HtlcOrigin::Payment(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. })
+            | None => false,
+        };
+        self.forwards.iter().filter(is_on_chain).copied().collect()
     }
 
     /// Returns every channel.

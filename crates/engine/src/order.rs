@@ -490,6 +490,7 @@ impl Driver {
         for channel_id in claims {
             self.refresh_claims(channel_id);
         }
+        forwards.extend(self.channels.take_newly_on_chain());
         Scope::Changed { payments, forwards }
     }
 
@@ -525,6 +526,8 @@ impl Driver {
                     given_up.htlc.channel_id,
                     MonitorRecord::GivenUp(given_up),
                 )),
+                Action::NoteInboundOnChain { outbound: htlc, inbound: _ } => entries
+                    .push(Entry::Monitor(htlc.channel_id, MonitorRecord::InboundOnChain { htlc })),
                 Action::Wait { .. }
                 | Action::Retry { .. }
                 | Action::ClaimInbound { .. }

@@ -8,6 +8,10 @@
 //!     and it is open on chain
 //! ```
 //!
+//! A forward is not failed back early where the channel of its inbound half is closed: that half is
+//! on chain too, and no channel is saved. Its monitor knows by a record of its own, for it sees no
+//! other channel.
+//!
 //! A height counts when a record reaches it, so a replay decides the same. The card names the next
 //! one; between them no block concerns the channel.
 //!
@@ -73,7 +77,7 @@ pub(crate) fn next(state: &MonitorState, index: &Index) -> Option<BlockHeight> {
     let after = state.best.height.plus(1);
     if index::is_closed(state) {
         let open = index.open.iter().filter_map(|key| state.htlcs.get(key));
-        let heights = open.filter_map(|htlc| fail_back_height(&htlc.htlc));
+        let heights = open.filter_map(fail_back_due);
         return heights.min().map(|height| height.max(after));
     }
     if state.data_loss {
@@ -88,13 +92,17 @@ pub(crate) fn next(state: &MonitorState, index: &Index) -> Option<BlockHeight> {
 }
 
 /// Says whether a forward that is open on chain is to be failed back now.
-pub(crate) fn is_failed_back(state: &MonitorState, htlc: &Htlc) -> bool {
-    index::is_closed(state)
-        && fail_back_height(htlc).is_some_and(|height| state.best.height >= height)
+pub(crate) fn is_failed_back(state: &MonitorState, htlc: &HtlcState) -> bool {
+    index::is_closed(state) && fail_back_due(htlc).is_some_and(|height| state.best.height >= height)
 }
 
-/// The height from which a forward is failed back: what the peer downstream takes from then on, we
-/// pay for.
+/// The height at which a forward is failed back; none where its inbound half is on chain too.
+fn fail_back_due(htlc: &HtlcState) -> Option<BlockHeight> {
+    if htlc.is_inbound_on_chain { None } else { fail_back_height(&htlc.htlc) }
+}
+
+/// The height at which the inbound half of a forward is about to expire: what the peer downstream
+/// takes from then on, we may pay for.
 pub(crate) fn fail_back_height(htlc: &Htlc) -> Option<BlockHeight> {
     match &htlc.origin {
         HtlcOrigin::Forward(forward) => {

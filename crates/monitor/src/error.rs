@@ -204,6 +204,14 @@ pub enum MonitorError {
         /// Its id.
         htlc_id: HtlcId,
     },
+    /// What is said of the other half of a forward names an HTLC that is the outbound half of none.
+    #[error("the {direction:?} HTLC {htlc_id} is no outbound half of a forward")]
+    NoForward {
+        /// Who offered it.
+        direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
     /// A release contradicts an earlier one.
     #[error("something else was told of the offered HTLC {htlc_id} before")]
     ToldOtherwise {

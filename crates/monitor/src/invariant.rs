@@ -219,7 +219,10 @@ fn check_outcome(htlc: &HtlcState) -> Result<(), MonitorError> {
         && htlc.htlc.direction == HtlcDirection::Offered;
     let is_received = htlc.htlc.direction == HtlcDirection::Received;
     ensure(is_received || htlc.claim.is_none(), "an HTLC is claimed that we offered")?;
-    ensure(is_payment || !htlc.is_given_up, "an HTLC was given up that is no part of a payment")
+    ensure(is_payment || !htlc.is_given_up, "an HTLC was given up that is no part of a payment")?;
+    let is_forward = matches!(htlc.htlc.origin, HtlcOrigin::Forward(_))
+        && htlc.htlc.direction == HtlcDirection::Offered;
+    ensure(is_forward || !htlc.is_inbound_on_chain, "an inbound half is on chain of no forward")
 }
 
 fn check_spends(state: &MonitorState) -> Result<(), MonitorError> {

@@ -16,6 +16,7 @@ impl Monitor {
             verdict: verdict::of(self.state(), self.index().closing.as_ref(), htlc),
             delivered: htlc.delivered,
             is_given_up: htlc.is_given_up,
+            is_inbound_on_chain: htlc.is_inbound_on_chain,
         });
     }
 }

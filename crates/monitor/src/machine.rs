@@ -53,6 +53,7 @@ enum Change<'r> {
     Update(UpdateId, Box<UpdateDraft<'r>>),
     Release(HtlcId, Told),
     GiveUp(HtlcId),
+    InboundOnChain(HtlcId),
     Block(Box<BlockDraft>),
     Disconnect(lastword_types::BlockRef),
     Evidence(HtlcRef, Marks),
@@ -82,6 +83,7 @@ impl Accepted<'_> {
             Change::Update(..)
             | Change::Release(..)
             | Change::GiveUp(_)
+            | Change::InboundOnChain(_)
             | Change::Evidence(..)
             | Change::Block(_)
             | Change::Disconnect(_)
@@ -191,6 +193,12 @@ impl Monitor {
                 release::check_given_up(&self.state, given_up)?
                     .map_or(Change::Nothing(Noop::Known), Change::GiveUp)
             }
+            MonitorRecord::InboundOnChain { htlc } => {
+                self.check_channel(htlc.channel_id)?;
+                let (closing, key) = (self.index.closing.as_ref(), (htlc.direction, htlc.htlc_id));
+                release::check_inbound_on_chain(&self.state, closing, key)?
+                    .map_or(Change::Nothing(Noop::Known), Change::InboundOnChain)
+            }
             MonitorRecord::PruneTombstones { behind } => self.check_prune(*behind)?,
             MonitorRecord::Archive => {
                 archive::check(&self.state, &self.index).map_err(MonitorError::NotArchivable)?;
@@ -225,6 +233,7 @@ impl Monitor {
             Change::Update(update_id, draft) => self.commit_update(update_id, *draft),
             Change::Release(htlc_id, told) => self.commit_release(htlc_id, told),
             Change::GiveUp(htlc_id) => self.commit_given_up(htlc_id),
+            Change::InboundOnChain(htlc_id) => self.commit_inbound_on_chain(htlc_id),
             Change::Block(draft) => self.commit_block(*draft),
             Change::Disconnect(fork) => self.commit_disconnect(fork),
             Change::Evidence(key, marks) => self.commit_evidence(key, marks),
@@ -329,6 +338,10 @@ impl Monitor {
             }
             MonitorRecord::GivenUp(given_up) => {
                 self.check_channel(given_up.htlc.channel_id)?;
+                Ok(too_late)
+            }
+            MonitorRecord::InboundOnChain { htlc } => {
+                self.check_channel(htlc.channel_id)?;
                 Ok(too_late)
             }
             MonitorRecord::Mempool(_) | MonitorRecord::Chain(_) => Ok(too_late),
@@ -481,6 +494,14 @@ impl Monitor {
             htlc.is_given_up = true;
         }
         Vec::from([Effect::LedgerChanged(self.key(key))])
+    }
+
+    fn commit_inbound_on_chain(&mut self, htlc_id: HtlcId) -> Vec<Effect> {
+        let key = (HtlcDirection::Offered, htlc_id);
+        if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+            htlc.is_inbound_on_chain = true;
+        }
+        Vec::from([Effect::LedgerChanged(self.key(key)), Effect::CardChanged])
     }
 
     fn commit_evidence(&mut self, key: HtlcRef, marks: Marks) -> Vec<Effect> {

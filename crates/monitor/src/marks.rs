@@ -59,6 +59,7 @@ impl Marks {
             delivered: None,
             is_given_up: false,
             claim: self.claim,
+            is_inbound_on_chain: false,
         }
     }
 

@@ -7,6 +7,7 @@ use lastword_types::{
 use crate::closing::Closing;
 use crate::error::MonitorError;
 use crate::forget;
+use crate::marks::HtlcRef;
 use crate::verdict;
 
 /// Says whether a release may be committed, and whether it says anything new.
@@ -81,6 +82,31 @@ pub(crate) fn check_given_up(
         | HtlcOrigin::Forwarded { .. } => return Err(MonitorError::WrongTold { htlc_id }),
     }
     Ok((!htlc.is_given_up && htlc.delivered.is_none()).then_some(htlc_id))
+}
+
+/// Says whether it may be noted that the inbound half of a forward is on chain, and whether that says
+/// anything new.
+///
+/// Once the outbound half is decided nothing is failed back any more.
+pub(crate) fn check_inbound_on_chain(
+    state: &MonitorState,
+    closing: Option<&Closing>,
+    key: HtlcRef,
+) -> Result<Option<HtlcId>, MonitorError> {
+    let (direction, htlc_id) = key;
+    let Some(htlc) = state.htlcs.get(&key) else {
+        return forget::is_spent_id(state, key)
+            .then_some(None)
+            .ok_or(MonitorError::UnknownHtlc { direction, htlc_id });
+    };
+    match &htlc.htlc.origin {
+        HtlcOrigin::Forward(_) => {}
+        HtlcOrigin::Payment(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {
+            return Err(MonitorError::NoForward { direction, htlc_id });
+        }
+    }
+    let is_new = !htlc.is_inbound_on_chain && !verdict::of(state, closing, htlc).is_final();
+    Ok(is_new.then_some(htlc_id))
 }
 
 /// Says whether what was told is about this HTLC, and not about another incarnation of its payment.

@@ -18,7 +18,7 @@
 //! is final and stays, whoever gets the output that the HTLC has there.
 //!
 //! A forward that is not decided when its inbound half is about to expire counts as failed from then
-//! on, if the channel is closed: the one failure without proof.
+//! on, if the channel is closed and that of its inbound half is not: the one failure without proof.
 //!
 //! A preimage that is known from elsewhere is not asked for here, nor is what time it is: an HTLC
 //! whose output is unspent can be claimed long after its expiry.
@@ -37,7 +37,7 @@ use crate::marks::spell;
 /// `closing` is the commitment transaction that spent the funding output, if one did.
 pub(crate) fn of(state: &MonitorState, closing: Option<&Closing>, htlc: &HtlcState) -> Verdict {
     let proven = proven(state, closing, htlc);
-    if !proven.is_final() && deadline::is_failed_back(state, &htlc.htlc) {
+    if !proven.is_final() && deadline::is_failed_back(state, htlc) {
         return Verdict::Failed { reason: HtlcFailure::FailedBack };
     }
     proven

@@ -88,6 +88,14 @@ pub enum Action {
         /// Why it did.
         reason: HtlcFailure,
     },
+    /// Note in the ledger of the outbound half of a forward that the channel of the inbound half is
+    /// closed.
+    NoteInboundOnChain {
+        /// The half whose channel is closed.
+        inbound: HtlcKey,
+        /// The half that is not failed back early.
+        outbound: HtlcKey,
+    },
     /// Report, once after each start, a forward that the node does not know.
     ReportUnknownForward {
         /// Its outbound half.
@@ -183,6 +191,10 @@ impl fmt::Display for Action {
             Self::FailInbound { inbound, outbound, reason } => {
                 let (inbound, outbound) = (HtlcName(*inbound), HtlcName(*outbound));
                 write!(f, "fail {inbound} back for {outbound} ({})", FailureName(*reason))
+            }
+            Self::NoteInboundOnChain { inbound, outbound } => {
+                let (inbound, outbound) = (HtlcName(*inbound), HtlcName(*outbound));
+                write!(f, "note for {outbound} that {inbound} is on chain")
             }
             Self::ReportUnknownForward { outbound } => {
                 write!(f, "report the forward in {}", HtlcName(*outbound))

@@ -17,9 +17,20 @@ use crate::reason::Reason;
 pub(crate) fn plan_forward(
     view: &View<'_>,
     outbound: HtlcKey,
-    Outbound { inbound, verdict }: Outbound,
+    Outbound { inbound, verdict, is_inbound_on_chain }: Outbound,
     actions: &mut Vec<Planned>,
 ) {
+    let state = view.forwards.inbound_state(inbound);
+    let is_settled = match state {
+        InboundState::Open | InboundState::Unknown => false,
+        InboundState::Resolved | InboundState::Gone => true,
+    };
+    // Closed is state: it holds whatever the node knows of the forward.
+    let is_news = !is_inbound_on_chain && view.ledgers.is_closed(inbound.channel_id);
+    if is_news && !is_settled && !verdict.is_final() {
+        let action = Action::NoteInboundOnChain { inbound, outbound };
+        actions.push(Planned { action, reason: Reason::InboundOnChain });
+    }
     let release = |reason| {
         // The outbound half is kept until its own verdict is final, whatever became of the other.
         verdict.is_final().then(|| {
@@ -27,7 +38,7 @@ pub(crate) fn plan_forward(
             (Action::Release(ReleasePaymentComplete { htlc: outbound, told }), reason)
         })
     };
-    let planned = match view.forwards.inbound_state(inbound) {
+    let planned = match state {
         InboundState::Open => match verdict {
             Verdict::Live | Verdict::Failing { .. } => None,
             Verdict::Fulfilled { preimage, .. } => Some((

@@ -26,7 +26,8 @@ pub(crate) struct Part {
 
 impl Part {
     fn read(entry: LedgerEntry<'_>) -> Option<Self> {
-        let LedgerEntry { key, htlc, verdict, delivered, is_given_up } = entry;
+        let LedgerEntry { key, htlc, verdict, delivered, is_given_up, is_inbound_on_chain: _ } =
+            entry;
         match &htlc.origin {
             HtlcOrigin::Payment(origin) if key.direction == HtlcDirection::Offered => Some(Self {
                 key,
@@ -61,6 +62,7 @@ impl Part {
 pub(crate) struct Outbound {
     pub(crate) inbound: HtlcKey,
     pub(crate) verdict: Verdict,
+    pub(crate) is_inbound_on_chain: bool,
 }
 
 /// What a plan is about.
@@ -138,7 +140,9 @@ impl Subjects {
                     channels.insert(entry.key.channel_id);
                 }
                 HtlcOrigin::Forward(origin) => {
-                    let outbound = Outbound { inbound: origin.inbound, verdict: entry.verdict };
+                    let LedgerEntry { verdict, is_inbound_on_chain, .. } = entry;
+                    let outbound =
+                        Outbound { inbound: origin.inbound, verdict, is_inbound_on_chain };
                     self.forwards.insert(entry.key, outbound);
                 }
                 // An HTLC of these origins was received: its sender is told, not this node's user.

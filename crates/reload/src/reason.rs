@@ -59,6 +59,8 @@ pub enum Reason {
     OutboundFailed,
     /// The inbound half was about to expire while the outbound half was open on chain (R12).
     FailedBack,
+    /// The channel of the inbound half is closed: failing it back early saves no channel (R12).
+    InboundOnChain,
     /// The inbound half is durably settled (R12).
     InboundResolved,
     /// The inbound half's channel is archived (R12).
@@ -106,6 +108,9 @@ impl fmt::Display for Reason {
             Self::OutboundFulfilled => "R12, the outbound half was fulfilled",
             Self::OutboundFailed => "R12, the outbound half finally failed",
             Self::FailedBack => "R12, the inbound half would expire before the outbound one ends",
+            Self::InboundOnChain => {
+                "R12, the inbound half's channel is closed and failing back early saves nothing"
+            }
             Self::InboundResolved => "R12, the inbound half is durably settled",
             Self::InboundGone => "R12, the inbound half's channel is archived",
             Self::InboundUnknown => "R12, the node does not know the inbound half",

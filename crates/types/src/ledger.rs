@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A forward that hangs on chain goes to `Failed` by time alone, shortly before its inbound half
-//! expires ([`HtlcFailure::FailedBack`]).
+//! expires ([`HtlcFailure::FailedBack`]), unless that half is on chain too.
 //!
 //! The way back from `Failing` to `Live` is a reorg that removes what the failure rests on.
 
@@ -205,6 +205,8 @@ pub struct LedgerEntry<'a> {
     pub delivered: Option<Told>,
     /// Whether no further attempt of its payment is made.
     pub is_given_up: bool,
+    /// Whether it is noted that the channel of the inbound half of its forward is closed.
+    pub is_inbound_on_chain: bool,
 }
 
 /// What is left in the ledger of a part of a payment that is forgotten: that it is over, and what

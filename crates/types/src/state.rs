@@ -136,6 +136,8 @@ pub struct HtlcState {
     pub is_given_up: bool,
     /// The preimage with which this very HTLC may be claimed; of one that we received.
     pub claim: Option<PaymentPreimage>,
+    /// Whether the channel of the inbound half of its forward is closed.
+    pub is_inbound_on_chain: bool,
 }
 
 /// A confirmed spend of the funding output.

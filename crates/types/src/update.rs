@@ -39,6 +39,14 @@ pub enum MonitorRecord {
     },
     /// The channel is over and done with: nothing changes it any more (rule R11).
     Archive,
+    /// The channel of the inbound half of a forward is closed, so nothing is gained by failing that
+    /// half back early: how the outbound half ends is waited for.
+    ///
+    /// Source: BOLT 5, "HTLC Output Handling: Local Commitment, Local Offers".
+    InboundOnChain {
+        /// The outbound half, an HTLC of this channel.
+        htlc: HtlcKey,
+    },
 }
 
 /// The end of a payment's retries, in the ledger of one of its parts: without it a payment that may

@@ -75,6 +75,8 @@ pub enum MonitorRecordKind {
     PruneTombstones,
     /// The channel is over and done with.
     Archive,
+    /// The channel of the inbound half of a forward is closed.
+    InboundOnChain,
 }
 
 /// The kinds of [`PaymentRecord`](lastword_types::PaymentRecord).
@@ -127,7 +129,7 @@ impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 29] = [
+    pub const ALL: [(u8, Self); 30] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
@@ -137,6 +139,7 @@ impl RecordKind {
         (0x07, Self::Monitor(MonitorRecordKind::PruneTombstones)),
         (0x08, Self::Monitor(MonitorRecordKind::Archive)),
         (0x0A, Self::Monitor(MonitorRecordKind::GivenUp)),
+        (0x0B, Self::Monitor(MonitorRecordKind::InboundOnChain)),
         (0x11, Self::Payment(PaymentRecordKind::Intent)),
         (0x12, Self::Payment(PaymentRecordKind::Rebuilt)),
         (0x13, Self::Payment(PaymentRecordKind::Abandoned)),
@@ -180,6 +183,7 @@ impl RecordKind {
             Self::Monitor(MonitorRecordKind::PruneTombstones) => 0x07,
             Self::Monitor(MonitorRecordKind::Archive) => 0x08,
             Self::Monitor(MonitorRecordKind::GivenUp) => 0x0A,
+            Self::Monitor(MonitorRecordKind::InboundOnChain) => 0x0B,
             Self::Payment(PaymentRecordKind::Intent) => 0x11,
             Self::Payment(PaymentRecordKind::Rebuilt) => 0x12,
             Self::Payment(PaymentRecordKind::Abandoned) => 0x13,

@@ -13,6 +13,7 @@ mod full;
 mod gate;
 mod handle;
 mod idle;
+mod inbound;
 mod matrix;
 mod mempool;
 mod node;

@@ -161,6 +161,7 @@ fn several_steps_of_one_update_are_one_change() {
             MonitorRecord::Created(_)
             | MonitorRecord::Release(_)
             | MonitorRecord::GivenUp(_)
+            | MonitorRecord::InboundOnChain { .. }
             | MonitorRecord::Mempool(_)
             | MonitorRecord::PruneTombstones { .. }
             | MonitorRecord::Archive

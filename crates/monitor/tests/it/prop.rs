@@ -63,6 +63,7 @@ proptest! {
             MonitorRecord::Update(_)
             | MonitorRecord::Release(_)
             | MonitorRecord::GivenUp(_)
+            | MonitorRecord::InboundOnChain { .. }
             | MonitorRecord::Mempool(_)
             | MonitorRecord::PruneTombstones { .. }
             | MonitorRecord::Archive => true,
@@ -115,6 +116,7 @@ proptest! {
                 | MonitorRecord::PruneTombstones { .. }
                 | MonitorRecord::Archive
                 | MonitorRecord::GivenUp(_)
+                | MonitorRecord::InboundOnChain { .. }
                 | MonitorRecord::Created(_) => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };

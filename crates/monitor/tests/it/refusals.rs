@@ -295,6 +295,26 @@ fn a_release_of_what_is_not_owed_is_refused() {
 }
 
 #[test]
+fn an_inbound_half_of_no_forward_is_refused() {
+    let mut channel = channel();
+    channel.add(PEER, offer(1, 50_000));
+    channel.add(US, offer(2, 50_000));
+    let on_chain = |channel_id, direction, id| {
+        let htlc = HtlcKey { channel_id, direction, htlc_id: HtlcId(id) };
+        MonitorRecord::InboundOnChain { htlc }
+    };
+    for direction in [HtlcDirection::Offered, HtlcDirection::Received] {
+        let unknown = MonitorError::UnknownHtlc { direction, htlc_id: HtlcId(7) };
+        refuses(&channel, &on_chain(CHANNEL, direction, 7), &unknown);
+        let no_forward = MonitorError::NoForward { direction, htlc_id: HtlcId(0) };
+        refuses(&channel, &on_chain(CHANNEL, direction, 0), &no_forward);
+    }
+    let got = ChannelId([8; 32]);
+    let expected = MonitorError::WrongChannel { expected: CHANNEL, got };
+    refuses(&channel, &on_chain(got, HtlcDirection::Offered, 0), &expected);
+}
+
+#[test]
 fn a_block_that_does_not_connect_is_refused() {
     let mut channel = channel();
     channel.add(US, offer(1, 50_000));

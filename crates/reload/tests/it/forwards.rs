@@ -9,7 +9,9 @@ use lastword_types::{
     HtlcOrigin, ReleasePaymentComplete, Told, Verdict,
 };
 
-use crate::tools::{FAILED, FAILING, FULFILLED, LIVE, PREIMAGE, add_htlc, channel, set_bytes};
+use crate::tools::{
+    FAILED, FAILING, FULFILLED, LIVE, PREIMAGE, add_htlc, channel, open, set_bytes,
+};
 use crate::world::{Bytes, World};
 
 fn key(byte: u8, direction: HtlcDirection) -> HtlcKey {
@@ -96,6 +98,43 @@ fn a_forward_that_is_given_up_early_fails_its_inbound_half_and_is_released_after
     world.settle();
     assert_eq!(world.line(outbound).delivered, Some(Told::Forward));
     assert!(world.plan_all().is_empty());
+}
+
+/// No channel is saved by failing it back, so it is noted that it must wait: once, before anything is
+/// decided, and whether the node's book knows the forward or not.
+#[test]
+fn a_forward_whose_inbound_channel_is_closed_is_noted_until_it_is_decided() {
+    let (inbound, outbound) = (inbound(), outbound());
+    let note = Planned {
+        action: Action::NoteInboundOnChain { inbound, outbound },
+        reason: Reason::InboundOnChain,
+    };
+    let scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::from([outbound]) };
+    for (state, is_unsettled) in [
+        (InboundState::Open, true),
+        (InboundState::Unknown, true),
+        (InboundState::Resolved, false),
+        (InboundState::Gone, false),
+    ] {
+        for verdict in [LIVE, FAILING, FULFILLED, FAILED] {
+            let mut world = world(state, verdict);
+            open(&mut world, &[1]);
+            let before = world.plan_all();
+            world.sheets.get_mut(&channel(1)).unwrap().is_closed = true;
+            let plan = world.plan_all();
+            assert_eq!(world.plan(&scope), plan, "the live path is the same");
+            let is_noted = is_unsettled && !verdict.is_final();
+            assert_eq!(plan.actions.contains(&note), is_noted, "{state:?} {verdict:?}");
+            assert_eq!(plan.actions.len(), before.actions.len() + usize::from(is_noted));
+            if is_noted {
+                world.execute(&note.action);
+            }
+            assert_eq!(world.plan_all(), before, "it is not noted again");
+        }
+    }
+    let explained = note.to_string();
+    assert!(explained.contains("is on chain"), "{explained}");
+    assert!(explained.contains("saves nothing"), "{explained}");
 }
 
 #[test]

@@ -105,7 +105,10 @@ pub(crate) fn open(world: &mut World, channels: &[u8]) {
 pub(crate) fn add_htlc(world: &mut World, channel_id: ChannelId, htlc: Htlc, verdict: Verdict) {
     open(world, &[channel_id.0[0]]);
     let sheet = world.sheets.get_mut(&channel_id).unwrap();
-    sheet.lines.insert(htlc.htlc_id, Line { htlc, verdict, delivered: None, is_given_up: false });
+    sheet.lines.insert(
+        htlc.htlc_id,
+        Line { htlc, verdict, delivered: None, is_given_up: false, is_inbound_on_chain: false },
+    );
 }
 
 /// Puts one part of an intent into its ledger.
@@ -205,6 +208,7 @@ pub(crate) fn short(plan: &Plan) -> String {
             Action::Retry { attempt, .. } => format!("Y{attempt}"),
             Action::ClaimInbound { .. }
             | Action::FailInbound { .. }
+            | Action::NoteInboundOnChain { .. }
             | Action::ReportUnknownForward { .. }
             | Action::MarkChannelClosed { .. }
             | Action::ManagerBehind { .. }

@@ -21,6 +21,7 @@ pub(crate) struct Line {
     pub(crate) verdict: Verdict,
     pub(crate) delivered: Option<Told>,
     pub(crate) is_given_up: bool,
+    pub(crate) is_inbound_on_chain: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,7 @@ impl Sheet {
             verdict: line.verdict,
             delivered: line.delivered,
             is_given_up: line.is_given_up,
+            is_inbound_on_chain: line.is_inbound_on_chain,
         }
     }
 }
@@ -348,6 +350,13 @@ impl World {
                 };
                 assert_eq!(origin.generation, *generation);
                 line.is_given_up = true;
+            }
+            Action::NoteInboundOnChain { outbound, inbound } => {
+                assert!(self.is_closed(inbound.channel_id), "an open channel is not on chain");
+                let line = self.line(*outbound);
+                assert!(!line.verdict.is_final(), "nothing is failed back that is decided");
+                assert!(!line.is_inbound_on_chain, "it is noted once");
+                line.is_inbound_on_chain = true;
             }
             Action::Retry { .. }
             | Action::Wait { .. }

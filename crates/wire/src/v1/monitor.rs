@@ -32,6 +32,7 @@ impl Record for MonitorRecord {
             Self::Update(_) => MonitorRecordKind::Update,
             Self::Release(_) => MonitorRecordKind::Release,
             Self::GivenUp(_) => MonitorRecordKind::GivenUp,
+            Self::InboundOnChain { .. } => MonitorRecordKind::InboundOnChain,
             Self::Chain(ChainDelta::Connected { .. }) => MonitorRecordKind::Connected,
             Self::Chain(ChainDelta::Disconnected { .. }) => MonitorRecordKind::Disconnected,
             Self::Mempool(_) => MonitorRecordKind::Mempool,
@@ -68,6 +69,7 @@ impl Record for MonitorRecord {
             }
             Self::PruneTombstones { behind } => writer.put(0, behind),
             Self::Archive => {}
+            Self::InboundOnChain { htlc } => writer.put(0, htlc),
         }
     }
 
@@ -102,6 +104,7 @@ impl Record for MonitorRecord {
                 Self::PruneTombstones { behind: reader.required(0)? }
             }
             MonitorRecordKind::Archive => Self::Archive,
+            MonitorRecordKind::InboundOnChain => Self::InboundOnChain { htlc: reader.required(0)? },
         })
     }
 }

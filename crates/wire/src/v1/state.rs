@@ -24,7 +24,7 @@ use crate::record::Record;
 type Htlcs = BTreeMap<(HtlcDirection, HtlcId), HtlcState>;
 type Past = BTreeMap<(HtlcDirection, HtlcId), types::PastHtlc>;
 type Claims = BTreeMap<HtlcId, PaymentPreimage>;
-type GivenUp = BTreeSet<(HtlcDirection, HtlcId)>;
+type Names = BTreeSet<(HtlcDirection, HtlcId)>;
 type Preimages = BTreeMap<PaymentHash, PaymentPreimage>;
 type OutputSpends = BTreeMap<OutPoint, OutputSpend>;
 type Secrets = List<(u8, SecretIndex, PerCommitmentSecret)>;
@@ -79,15 +79,14 @@ impl Record for MonitorState {
         let fundings: List<Funding> = self.fundings.iter().map(Funding::from).collect();
         writer.put_some(42, fundings.non_empty().as_ref());
         writer.put_some(44, self.funding_confirmed.map(BlockRef::from).as_ref());
-        let given_up: GivenUp =
-            self.htlcs.iter().filter(|(_, htlc)| htlc.is_given_up).map(|(id, _)| *id).collect();
-        writer.put_some(50, (!given_up.is_empty()).then_some(&given_up));
+        writer.put_some(50, names(self, |htlc| htlc.is_given_up).as_ref());
         let claims: Claims = self
             .htlcs
             .iter()
             .filter_map(|((_, htlc_id), htlc)| Some((*htlc_id, htlc.claim?)))
             .collect();
         writer.put_some(52, (!claims.is_empty()).then_some(&claims));
+        writer.put_some(54, names(self, |htlc| htlc.is_inbound_on_chain).as_ref());
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -133,7 +132,7 @@ impl Record for MonitorState {
             fundings: reader.optional::<List<Funding>>(42)?.unwrap_or_default().into_vec(),
             funding_confirmed: reader.optional::<BlockRef>(44)?.map(Into::into),
         };
-        for id in reader.optional::<GivenUp>(50)?.unwrap_or_default() {
+        for id in reader.optional::<Names>(50)?.unwrap_or_default() {
             if let Some(htlc) = state.htlcs.get_mut(&id) {
                 htlc.is_given_up = true;
             }
@@ -143,8 +142,20 @@ impl Record for MonitorState {
                 htlc.claim = Some(preimage);
             }
         }
+        for id in reader.optional::<Names>(54)?.unwrap_or_default() {
+            if let Some(htlc) = state.htlcs.get_mut(&id) {
+                htlc.is_inbound_on_chain = true;
+            }
+        }
         Ok(state)
     }
+}
+
+/// Returns the names of the HTLCs of which something holds, if it holds of any.
+fn names(state: &MonitorState, holds: impl Fn(&types::HtlcState) -> bool) -> Option<Names> {
+    let held = state.htlcs.iter().filter(|(_, htlc)| holds(htlc));
+    let names: Names = held.map(|(id, _)| *id).collect();
+    (!names.is_empty()).then_some(names)
 }
 
 fn read_past(reader: &mut Reader<'_>) -> Result<Past, WireError> {
@@ -195,6 +206,7 @@ impl From<HtlcState> for types::HtlcState {
             delivered: state.delivered,
             is_given_up: false,
             claim: None,
+            is_inbound_on_chain: false,
         }
     }
 }

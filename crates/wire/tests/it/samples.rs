@@ -69,6 +69,10 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
         ),
         ("monitor_prune_tombstones", MonitorRecord::PruneTombstones { behind: BookEpoch(300) }),
         ("monitor_archive", MonitorRecord::Archive),
+        (
+            "monitor_inbound_on_chain",
+            MonitorRecord::InboundOnChain { htlc: key(HtlcDirection::Offered, 1) },
+        ),
     ]
     .map(|(name, record)| (name, Any::Monitor(record)))
     .into()
@@ -274,6 +278,7 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         ("monitor_state_forgotten", forgotten_state()),
         ("monitor_state_mempool", mempool_state()),
         ("monitor_state_claims", claims_state()),
+        ("monitor_state_inbound_on_chain", inbound_on_chain_state()),
         ("monitor_state_archived", MonitorState { is_archived: true, ..closed(Close::Mutual) }),
     ]
     .into_iter()
@@ -289,6 +294,26 @@ fn claims_state() -> MonitorState {
         htlc.claim = is_received.then_some(PaymentPreimage([0xC2; 32]));
     }
     state
+}
+
+/// A forward whose inbound half is on chain, and another that nothing is known of.
+fn inbound_on_chain_state() -> MonitorState {
+    let direction = HtlcDirection::Offered;
+    let state = |htlc_id, is_inbound_on_chain| HtlcState {
+        htlc: htlc(direction, htlc_id, forward()),
+        local: None,
+        remote: Some(Spell { from: number(40), until: None }),
+        removal: None,
+        fulfilled: None,
+        failed: None,
+        late_preimage: None,
+        delivered: None,
+        is_given_up: false,
+        claim: None,
+        is_inbound_on_chain,
+    };
+    let htlcs = [state(1, true), state(4, false)].map(|it| ((direction, it.htlc.htlc_id), it));
+    MonitorState { htlcs: htlcs.into(), ..quiet_state() }
 }
 
 /// A splice was locked at once, and another one is pending and confirmed.
@@ -463,6 +488,7 @@ fn htlc_states() -> Vec<HtlcState> {
         delivered: None,
         is_given_up: false,
         claim: None,
+        is_inbound_on_chain: false,
     };
     vec![
         live(Received, 2, HtlcOrigin::Ours),

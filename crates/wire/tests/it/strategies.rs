@@ -380,6 +380,7 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
         disconnected.prop_map(MonitorRecord::Chain),
         integer().prop_map(|n| MonitorRecord::PruneTombstones { behind: BookEpoch(n) }),
         Just(MonitorRecord::Archive),
+        htlc_key().prop_map(|htlc| MonitorRecord::InboundOnChain { htlc }),
     ]
     .prop_map(Any::Monitor)
 }
@@ -401,10 +402,10 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
         option::of((preimage(), how)),
         option::of(failure()),
         option::of(preimage()),
-        (option::of(told()), any::<bool>()),
+        (option::of(told()), any::<bool>(), any::<bool>()),
     )
         .prop_map(|(htlc, (local, remote), removal, fulfilled, failed, late_preimage, ended)| {
-            let (delivered, is_given_up) = ended;
+            let (delivered, is_given_up, is_inbound_on_chain) = ended;
             HtlcState {
                 htlc,
                 local,
@@ -416,6 +417,7 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
                 delivered,
                 is_given_up,
                 claim: None,
+                is_inbound_on_chain,
             }
         })
         .boxed()

@@ -51,6 +51,7 @@ fn state() -> MonitorState {
             delivered: None,
             is_given_up,
             claim: None,
+            is_inbound_on_chain: false,
         };
         ((direction, htlc.htlc_id), state)
     };

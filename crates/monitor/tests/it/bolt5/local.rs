@@ -2,12 +2,16 @@
 
 use bitcoin::OutPoint;
 use lastword_types::{
-    ClaimKind, CommitmentFormat, Effect, FailingUntil, FulfilledHow, HtlcFailure, HtlcId,
-    OutputSpendKind, UpdateStep, Verdict,
+    ClaimKind, CommitmentFormat, EARLY_FAIL_BACK_BLOCKS, Effect, FailingUntil, FulfilledHow,
+    HtlcFailure, HtlcId, HtlcKey, MonitorRecord, OutputSpendKind, ReleasePaymentComplete, Told,
+    UpdateStep, Verdict,
 };
 
 use super::{CLOSED, DEEP, close, closed, failed, failing, learn};
-use crate::channel::{Channel, EXPIRY, FAILED, FORMATS, PEER, US, block, offer, preimage};
+use crate::channel::{
+    CHANNEL, Channel, EXPIRY, FAILED, FORMATS, Name, PEER, US, block, offer, preimage, seen,
+};
+use crate::museum::{by_chain, closings, restart};
 
 // BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
 #[test]
@@ -236,4 +240,91 @@ fn a_received_htlc_goes_back_to_the_peer_after_its_expiry_lr5_rr3() {
         channel.connect(EXPIRY + 6, &[]);
         assert_eq!(channel.verdict(name), failed(HtlcFailure::TimedOut));
     }
+}
+
+const INBOUND_EXPIRY: u32 = EXPIRY + 40;
+const FAIL_BACK: u32 = INBOUND_EXPIRY - EARLY_FAIL_BACK_BLOCKS;
+
+/// The record that the inbound half of a forward is on chain.
+fn inbound_on_chain(name: Name) -> MonitorRecord {
+    let (direction, htlc_id) = seen(US, name);
+    MonitorRecord::InboundOnChain { htlc: HtlcKey { channel_id: CHANNEL, direction, htlc_id } }
+}
+
+/// A forward and another, on our commitment or the peer's; the first one's inbound half is on chain.
+fn forwards(format: CommitmentFormat, owner: usize, is_noted_first: bool) -> (Channel, [Name; 2]) {
+    let mut channel = Channel::new(format);
+    let names = [1, 2].map(|n| channel.forward(offer(n, 50_000), INBOUND_EXPIRY));
+    if is_noted_first {
+        channel.apply(US, inbound_on_chain(names[0]));
+    }
+    close(&mut channel, owner);
+    channel.connect(DEEP, &[]);
+    if !is_noted_first {
+        let effects = channel.apply(US, inbound_on_chain(names[0]));
+        let (direction, htlc_id) = seen(US, names[0]);
+        let key = HtlcKey { channel_id: CHANNEL, direction, htlc_id };
+        assert_eq!(effects, [Effect::LedgerChanged(key), Effect::CardChanged]);
+    }
+    restart(&mut channel);
+    (channel, names)
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn a_forward_whose_inbound_half_is_on_chain_too_is_not_failed_back_early_ll9() {
+    for (format, owner) in closings() {
+        for (is_noted_first, is_taken) in [(true, true), (true, false), (false, true)] {
+            let (mut channel, [noted, other]) = forwards(format, owner, is_noted_first);
+            let next = |channel: &Channel| channel.monitor().card().next_deadline;
+            assert_eq!(next(&channel), Some(block(FAIL_BACK, 0).height), "for the other");
+            channel.connect(FAIL_BACK, &[]);
+            assert_eq!(channel.verdict(noted), Verdict::Live);
+            assert_eq!(channel.verdict(other), failed(HtlcFailure::FailedBack));
+            assert_eq!(next(&channel), None, "nothing comes by time alone");
+            channel.connect(INBOUND_EXPIRY + 100, &[]);
+            restart(&mut channel);
+            assert_eq!(channel.verdict(noted), Verdict::Live);
+
+            // It ends as its own output does.
+            let output = channel.output_of(owner, noted).unwrap();
+            if is_taken {
+                learn(&mut channel, PEER, 1);
+            }
+            let spend = channel.claim(if is_taken { PEER } else { US }, output);
+            let height = INBOUND_EXPIRY + 101;
+            channel.connect(height, &[&spend]);
+            channel.connect(height + 5, &[]);
+            let expected =
+                if is_taken { by_chain(1, &spend) } else { failed(HtlcFailure::TimedOut) };
+            assert_eq!(channel.verdict(noted), expected);
+            assert_eq!(channel.monitor().alarms(), []);
+        }
+    }
+}
+
+// BOLT 5: HTLC Output Handling: Local Commitment, Local Offers
+#[test]
+fn that_an_inbound_half_is_on_chain_is_noted_once_and_only_while_it_matters_ll9() {
+    let (mut channel, names) = forwards(FORMATS[1], US, false);
+    let says_nothing = |channel: &Channel, name| {
+        channel.monitor().check(&inbound_on_chain(name)).unwrap().is_noop()
+    };
+    assert!(says_nothing(&channel, names[0]), "it is known");
+    assert!(!says_nothing(&channel, names[1]));
+    channel.connect(FAIL_BACK, &[]);
+    assert!(says_nothing(&channel, names[1]), "it is failed back already");
+
+    let mut channel = Channel::new(FORMATS[1]);
+    let name = channel.forward(offer(1, 50_000), INBOUND_EXPIRY);
+    channel.apply(US, inbound_on_chain(name));
+    channel.remove(name, FAILED);
+    let (direction, htlc_id) = seen(US, name);
+    let htlc = HtlcKey { channel_id: CHANNEL, direction, htlc_id };
+    let release = ReleasePaymentComplete { htlc, told: Told::Forward };
+    channel.apply(US, MonitorRecord::Release(release));
+    channel.add(PEER, offer(2, 50_000));
+    let htlcs = &channel.monitor().state().htlcs;
+    assert!(!htlcs.contains_key(&(direction, htlc_id)), "it is forgotten whole");
+    assert!(says_nothing(&channel, name));
 }

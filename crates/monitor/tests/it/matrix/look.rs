@@ -185,6 +185,7 @@ impl Play {
                 | MonitorRecord::Created(_)
                 | MonitorRecord::Release(_)
                 | MonitorRecord::GivenUp(_)
+                | MonitorRecord::InboundOnChain { .. }
                 | MonitorRecord::PruneTombstones { .. }
                 | MonitorRecord::Archive => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,

@@ -5,10 +5,12 @@ use lastword_monitor::Monitor;
 use lastword_types::{
     Alarm, BlockHeight, ChannelId, ClaimKind, EARLY_FAIL_BACK_BLOCKS, Effect,
     FULFIL_DEADLINE_BLOCKS, ForwardOrigin, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin,
-    OFFERED_GRACE_BLOCKS, Verdict,
+    MonitorRecord, OFFERED_GRACE_BLOCKS, Verdict,
 };
 
-use super::{CLOSED, by_message, closed, closings, failed, learn, lived, restart, undelivered};
+use super::{
+    CLOSED, by_chain, by_message, closed, closings, failed, learn, lived, restart, undelivered,
+};
 use crate::channel::{Channel, EXPIRY, FORMATS, Name, PEER, US, offer, seen};
 
 /// Says whether our commitment is to be broadcast.
@@ -112,6 +114,28 @@ fn museum_b091_a_forward_that_hangs_on_chain_is_failed_back_once_before_its_inbo
                 assert_eq!(undelivered(&channel), [(name.1, expected)]);
             }
         }
+    }
+}
+
+/// The outbound half was given up early to save an inbound channel that was on chain already: then the
+/// peer downstream took it, and the preimage that pays for it upstream was no longer used.
+#[test]
+fn museum_b016_a_forward_between_two_closed_channels_is_not_given_up_early() {
+    for (format, owner) in closings() {
+        let (mut channel, name, output) = closed(format, owner, US);
+        make_forward(&mut channel, name);
+        learn(&mut channel, PEER, 1);
+        channel.apply(US, MonitorRecord::InboundOnChain { htlc: key(&channel, name) });
+        let height = INBOUND_EXPIRY - EARLY_FAIL_BACK_BLOCKS;
+        channel.connect(height, &[]);
+        restart(&mut channel);
+        assert_eq!(undelivered(&channel), [(name.1, Verdict::Live)]);
+
+        let claim = channel.claim(PEER, output);
+        channel.connect(height + 1, &[&claim]);
+        restart(&mut channel);
+        assert_eq!(undelivered(&channel), [(name.1, by_chain(1, &claim))]);
+        assert_eq!(channel.monitor().alarms(), []);
     }
 }
 
