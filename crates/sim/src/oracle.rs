@@ -262,7 +262,8 @@ fn check_line(
     let was_shown = line.parts.iter().any(|end| end.is_paid());
     let was_ever_shown = was_shown
         || outside.index.ever_seen().any(|seen| shows_preimage(seen, one.order.payment_hash));
-    if is_sent && !was_ever_shown {
+    let may_be_known = was_ever_shown || outside.peer.has_shown(one.order.payment_hash);
+    if is_sent && !may_be_known {
         violations.push(format!("{name}: sent, and nobody showed the preimage"));
     }
     if !is_sent && was_shown {
@@ -276,9 +277,16 @@ fn check_line(
     if is_sent && line.fee_msat != Some(one.order.fee_msat.0) {
         violations.push(format!("{name}: sent, with a wrong fee"));
     }
-    // A claim that races a penalty may win or lose; then the chain alone says what is true.
-    let is_to_be_sent = if one.is_contested { was_ever_shown } else { one.is_to_be_paid };
-    if is_sent != (one.has_left && is_to_be_sent) {
+    // A claim that races a penalty may win or lose; then the chain alone says what is true, and of one
+    // that was never in a block whether the node looked into the mempool in time.
+    let is_right = if !one.has_left {
+        !is_sent
+    } else if one.is_contested {
+        if was_ever_shown { is_sent } else { !is_sent || may_be_known }
+    } else {
+        is_sent == one.is_to_be_paid
+    };
+    if !is_right {
         violations.push(format!("{name}: not what the scenario is made for"));
     }
     if line.parts.contains(&PartEnd::Open) {

@@ -253,6 +253,7 @@ impl Peer {
             preimage,
             &second.script,
         );
+        self.shown.extend(preimage.map(|preimage| preimage.payment_hash()));
         place.world.broadcast(&transaction).trying("submit an HTLC transaction of the peer")
     }
 
@@ -339,6 +340,9 @@ impl Peer {
             return Ok(());
         }
         let transaction = self.build_claim(index, claim)?;
+        if let How::Preimage(preimage) = &claim.how {
+            self.shown.insert(preimage.payment_hash());
+        }
         place.world.broadcast(&transaction).trying("submit a claim of the peer")
     }
 

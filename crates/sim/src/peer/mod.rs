@@ -13,7 +13,7 @@ mod truth;
 pub(crate) use chain::Place;
 pub(crate) use truth::shows_preimage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
@@ -145,6 +145,8 @@ pub struct Peer {
     channels: BTreeMap<u16, PeerChannel>,
     fates: BTreeMap<(u16, PaymentHash), Fate>,
     preimages: BTreeMap<PaymentHash, PaymentPreimage>,
+    /// What it opened in a transaction that it offered to the network, confirmed or not.
+    shown: BTreeSet<PaymentHash>,
     /// Added to the fee of claims, so that the same claim can be made by another transaction.
     fee_bump: u64,
 }
@@ -158,6 +160,7 @@ impl Peer {
             channels: BTreeMap::new(),
             fates: BTreeMap::new(),
             preimages: BTreeMap::new(),
+            shown: BTreeSet::new(),
             fee_bump: 0,
         }
     }

@@ -50,6 +50,12 @@ impl Peer {
         (self.has_seen(channel, payment_hash) && !is_there).then_some(is_fulfilled)
     }
 
+    /// Says whether the peer showed the preimage to the network, in a block or not: whoever looks into
+    /// the mempool may know it.
+    pub(crate) fn has_shown(&self, payment_hash: PaymentHash) -> bool {
+        self.shown.contains(&payment_hash)
+    }
+
     /// Returns the transaction that closed a channel in the best chain.
     pub(crate) fn close_txid(&self, channel: u16, chain: &ChainIndex) -> Option<Txid> {
         let closed = self.channels.get(&channel)?.closed(chain);
