@@ -19,6 +19,7 @@ mod sources;
 mod spec;
 mod table;
 mod test;
+mod vectors;
 mod windows;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ cargo xtask COMMAND
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
+  vectors     the golden files and damaged copies against a reader in Python; --check, --json, --every N
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N
   model       every state of a model of the rules, in three modes; --json for a program
   alone       each crate packaged, built and tested outside the workspace
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some("failures") => failures::catalogue().run(&rest),
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
+        Some("vectors") => vectors::run(&rest),
         Some("model") => model::run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bench") => bench::run(&rest),

@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod any;
 mod bigsize;
 mod body;
 mod error;
@@ -16,6 +17,7 @@ use lastword_types::{
     BookState, Card, ChainTip, Event, MonitorRecord, MonitorState, PaymentRecord,
 };
 
+pub use crate::any::AnyRecord;
 pub use crate::error::{ValueFault, WireError};
 pub use crate::frame::{
     EventRecordKind, Frame, MAGIC, MAX_RECORD_BYTES, MonitorRecordKind, PaymentRecordKind,

@@ -7,8 +7,8 @@ use lastword_types::{
     PaymentState, Terms,
 };
 
-use crate::any::Any;
 use crate::build::{key, number, txid};
+use lastword_wire::AnyRecord as Any;
 
 pub(crate) const PAYMENT: PaymentId = PaymentId([0x1D; 32]);
 pub(crate) const GENERATION: Generation = Generation([0x6E; 16]);

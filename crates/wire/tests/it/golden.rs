@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use hex::{DisplayHex as _, FromHex as _};
 use lastword_wire::{Frame, RecordKind};
 
-use crate::any::Any;
 use crate::samples;
+use lastword_wire::AnyRecord as Any;
 
 /// Hex digits in a line of a golden file.
 const LINE: usize = 96;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use lastword_wire::{Frame, RecordKind, ValueFault, WireError, decode_card, decode_payment_record};
 
-use crate::any::Any;
 use crate::samples;
 use crate::tlv::{Tlv, assert_refused_or_canonical, bigsize, join, split};
+use lastword_wire::AnyRecord as Any;
 
 /// Integers and lengths that a careless reader believes.
 const CLAIMS: [&[u8]; 6] = [

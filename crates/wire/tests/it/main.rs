@@ -1,6 +1,5 @@
 //! The bytes as a user sees them: golden files, round trips, and everything that must be refused.
 
-mod any;
 mod book;
 mod build;
 mod fundings;

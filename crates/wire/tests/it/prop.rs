@@ -7,11 +7,11 @@ use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
-use crate::any::Any;
 use crate::samples;
 use crate::strategies::{card, chain_tip, monitor_record, monitor_state};
 use crate::strategies_book::{book_state, event, payment_record};
 use crate::tlv::assert_refused_or_canonical;
+use lastword_wire::AnyRecord as Any;
 
 /// The bytes of every sample.
 static SAMPLES: LazyLock<Vec<Vec<u8>>> =

@@ -11,12 +11,12 @@ use lastword_types::{
     UnsignedCommitment, UpdateId, UpdateStep,
 };
 
-use crate::any::Any;
 use crate::build::{
     block, forward, htlc, key, local_commitment, new_channel, number, outpoint, paid_by,
     parameters, point, remote_commitment, signature, signed, transaction, txid, unsigned,
 };
 use crate::{book, terms};
+use lastword_wire::AnyRecord as Any;
 
 /// Every golden value with the name of its file.
 pub(crate) fn all() -> Vec<(&'static str, Any)> {

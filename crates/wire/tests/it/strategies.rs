@@ -27,9 +27,9 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 
-use crate::any::Any;
 use crate::build::point;
 use crate::fundings::{funding, local, local_on, new_funding, remote, remote_on};
+use lastword_wire::AnyRecord as Any;
 
 /// An integer of any width that bincode distinguishes.
 pub(crate) fn integer() -> impl Strategy<Value = u64> {

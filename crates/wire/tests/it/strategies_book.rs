@@ -7,11 +7,11 @@ use lastword_types::{
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-use crate::any::Any;
 use crate::strategies::{
     attempt_part, bytes32, channel_id, failure, height, htlc_id, htlc_key, incarnation, integer,
     metadata, msat, number, outcome, payment_hash, preimage, terms, txid,
 };
+use lastword_wire::AnyRecord as Any;
 
 fn intent() -> impl Strategy<Value = Intent> {
     let part = (channel_id(), htlc_id(), msat(), msat(), height()).prop_map(

@@ -7,10 +7,10 @@ use lastword_types::{
     Terms,
 };
 
-use crate::any::Any;
 use crate::book::{GENERATION, PAYMENT, intent};
 use crate::build::{htlc, key, number, paid_by};
 use crate::samples::quiet_state;
+use lastword_wire::AnyRecord as Any;
 
 fn retried() -> Terms {
     let deadline_height = Some(BlockHeight(800_100));

@@ -1,6 +1,6 @@
 //! A second, simple way to take records apart and put them together, to damage them with.
 
-use crate::any::Any;
+use lastword_wire::AnyRecord as Any;
 
 /// A TLV as type and value.
 pub(crate) type Tlv = (u64, Vec<u8>);

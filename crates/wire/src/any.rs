@@ -1,0 +1,77 @@
+//! [`AnyRecord`]: every kind of record behind one pair of functions.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use lastword_types::{
+    BookState, Card, ChainTip, Event, MonitorRecord, MonitorState, PaymentRecord,
+};
+
+use crate::error::WireError;
+use crate::frame::{Frame, RecordKind};
+use crate::record;
+
+/// A value that has a record of its own, for tools that take any of them.
+///
+/// # Shape
+///
+/// One variant for each pair of functions of this crate.
+///
+/// Source: `docs/WIRE.md`, "Record kinds".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnyRecord {
+    /// A record that changes a monitor.
+    Monitor(MonitorRecord),
+    /// A record that changes the payment book.
+    Payment(PaymentRecord),
+    /// A monitor's snapshot.
+    MonitorState(Box<MonitorState>),
+    /// The payment book's snapshot.
+    BookState(BookState),
+    /// A channel's card.
+    Card(Card),
+    /// The tip of the chain.
+    ChainTip(ChainTip),
+    /// An event.
+    Event(Event),
+}
+
+impl AnyRecord {
+    /// Encodes a record.
+    ///
+    /// # Panics
+    ///
+    /// If the record is longer than [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Monitor(record) => record::encode(record),
+            Self::Payment(record) => record::encode(record),
+            Self::MonitorState(state) => record::encode(&**state),
+            Self::BookState(state) => record::encode(state),
+            Self::Card(card) => record::encode(card),
+            Self::ChainTip(tip) => record::encode(tip),
+            Self::Event(event) => record::encode(event),
+        }
+    }
+
+    /// Decodes a record as what its kind says it is.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`]: the bytes are not exactly what [`encode`](Self::encode) writes, unknown odd
+    /// types apart.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        match Frame::parse(bytes)?.kind {
+            RecordKind::Monitor(_) => record::decode(bytes).map(Self::Monitor),
+            RecordKind::Payment(_) => record::decode(bytes).map(Self::Payment),
+            RecordKind::MonitorState => {
+                record::decode(bytes).map(|state| Self::MonitorState(Box::new(state)))
+            }
+            RecordKind::BookState => record::decode(bytes).map(Self::BookState),
+            RecordKind::Card => record::decode(bytes).map(Self::Card),
+            RecordKind::ChainTip => record::decode(bytes).map(Self::ChainTip),
+            RecordKind::Event(_) => record::decode(bytes).map(Self::Event),
+        }
+    }
+}
