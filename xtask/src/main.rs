@@ -34,7 +34,7 @@ cargo xtask COMMAND
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
   vectors     the golden files and damaged copies against a reader in Python; --check, --json, --every N
-  crash       every crash of many small lives; --json, --scenario NAME, --second-every N
+  crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys
   model       every state of a model of the rules, in three modes; --json for a program
   alone       each crate packaged, built and tested outside the workspace
   bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows

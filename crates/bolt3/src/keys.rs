@@ -1,9 +1,10 @@
 //! [`CommitmentKeys`]: the keys of one commitment, and how they are derived.
 
 use bitcoin::hashes::{Hash as _, HashEngine as _, sha256};
-use bitcoin::secp256k1::{PublicKey, Scalar, Secp256k1, SecretKey, Verification};
+use bitcoin::secp256k1::{PublicKey, Scalar, SecretKey};
 use lastword_types::{ChannelParameters, Side};
 
+use crate::curve::curve;
 use crate::error::Bolt3Error;
 
 /// The public keys that the outputs of one commitment pay.
@@ -43,14 +44,13 @@ impl CommitmentKeys {
         owner: Side,
         point: &PublicKey,
     ) -> Result<Self, Bolt3Error> {
-        let secp = Secp256k1::verification_only();
         let (own, other) = (parameters.side(owner), parameters.side(owner.other()));
         Ok(Self {
             per_commitment_point: *point,
-            revocation_pubkey: revocation_public_key(&secp, &other.revocation_basepoint, point)?,
-            delayed_pubkey: public_key(&secp, &own.delayed_payment_basepoint, point)?,
-            owner_htlc_pubkey: public_key(&secp, &own.htlc_basepoint, point)?,
-            other_htlc_pubkey: public_key(&secp, &other.htlc_basepoint, point)?,
+            revocation_pubkey: revocation_public_key(&other.revocation_basepoint, point)?,
+            delayed_pubkey: public_key(&own.delayed_payment_basepoint, point)?,
+            owner_htlc_pubkey: public_key(&own.htlc_basepoint, point)?,
+            other_htlc_pubkey: public_key(&other.htlc_basepoint, point)?,
             to_remote_pubkey: other.payment_basepoint,
         })
     }
@@ -67,7 +67,7 @@ pub fn derive_public_key(
     basepoint: &PublicKey,
     per_commitment_point: &PublicKey,
 ) -> Result<PublicKey, Bolt3Error> {
-    public_key(&Secp256k1::verification_only(), basepoint, per_commitment_point)
+    public_key(basepoint, per_commitment_point)
 }
 
 /// Derives the private key that belongs to [`derive_public_key`].
@@ -81,7 +81,7 @@ pub fn derive_private_key(
     base_secret: &SecretKey,
     per_commitment_point: &PublicKey,
 ) -> Result<SecretKey, Bolt3Error> {
-    let basepoint = base_secret.public_key(&Secp256k1::signing_only());
+    let basepoint = base_secret.public_key(curve());
     private_key(base_secret, &basepoint, per_commitment_point)
 }
 
@@ -99,8 +99,7 @@ pub fn derive_revocation_public_key(
     revocation_basepoint: &PublicKey,
     per_commitment_point: &PublicKey,
 ) -> Result<PublicKey, Bolt3Error> {
-    let secp = Secp256k1::verification_only();
-    revocation_public_key(&secp, revocation_basepoint, per_commitment_point)
+    revocation_public_key(revocation_basepoint, per_commitment_point)
 }
 
 /// Derives the private key that belongs to [`derive_revocation_public_key`].
@@ -114,8 +113,8 @@ pub fn derive_revocation_private_key(
     base_secret: &SecretKey,
     per_commitment_secret: &SecretKey,
 ) -> Result<SecretKey, Bolt3Error> {
-    let secp = Secp256k1::signing_only();
-    let (base, point) = (base_secret.public_key(&secp), per_commitment_secret.public_key(&secp));
+    let secp = curve();
+    let (base, point) = (base_secret.public_key(secp), per_commitment_secret.public_key(secp));
     let (base_factor, point_factor) = revocation_factors(&base, &point)?;
     let left = base_secret.mul_tweak(&base_factor).map_err(|_| Bolt3Error::NoKey)?;
     let right = per_commitment_secret.mul_tweak(&point_factor).map_err(|_| Bolt3Error::NoKey)?;
@@ -131,22 +130,14 @@ pub(crate) fn private_key(
     base_secret.add_tweak(&hash_of(point, basepoint)?).map_err(|_| Bolt3Error::NoKey)
 }
 
-fn public_key<C: Verification>(
-    secp: &Secp256k1<C>,
-    basepoint: &PublicKey,
-    point: &PublicKey,
-) -> Result<PublicKey, Bolt3Error> {
-    basepoint.add_exp_tweak(secp, &hash_of(point, basepoint)?).map_err(|_| Bolt3Error::NoKey)
+fn public_key(basepoint: &PublicKey, point: &PublicKey) -> Result<PublicKey, Bolt3Error> {
+    basepoint.add_exp_tweak(curve(), &hash_of(point, basepoint)?).map_err(|_| Bolt3Error::NoKey)
 }
 
-fn revocation_public_key<C: Verification>(
-    secp: &Secp256k1<C>,
-    base: &PublicKey,
-    point: &PublicKey,
-) -> Result<PublicKey, Bolt3Error> {
+fn revocation_public_key(base: &PublicKey, point: &PublicKey) -> Result<PublicKey, Bolt3Error> {
     let (base_factor, point_factor) = revocation_factors(base, point)?;
-    let left = base.mul_tweak(secp, &base_factor).map_err(|_| Bolt3Error::NoKey)?;
-    let right = point.mul_tweak(secp, &point_factor).map_err(|_| Bolt3Error::NoKey)?;
+    let left = base.mul_tweak(curve(), &base_factor).map_err(|_| Bolt3Error::NoKey)?;
+    let right = point.mul_tweak(curve(), &point_factor).map_err(|_| Bolt3Error::NoKey)?;
     left.combine(&right).map_err(|_| Bolt3Error::NoKey)
 }
 

@@ -14,6 +14,7 @@ pub mod signer;
 pub mod verify;
 pub mod witness;
 
+mod curve;
 mod sighash;
 
 pub use commitment::{

@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use bitcoin::hashes::{Hash as _, sha256};
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use lastword_types::{PerCommitmentSecret, SecretIndex};
 
+use crate::curve::curve;
 use crate::error::Bolt3Error;
 
 /// Bits of a secret's index.
@@ -31,7 +32,7 @@ pub fn generate_from_seed(seed: &[u8; 32], index: SecretIndex) -> PerCommitmentS
 /// Source: BOLT 3, "Per-commitment Secret Requirements".
 pub fn point_of(secret: &PerCommitmentSecret) -> Result<PublicKey, Bolt3Error> {
     let secret = SecretKey::from_slice(&secret.0).map_err(|_| Bolt3Error::NotASecretKey)?;
-    Ok(secret.public_key(&Secp256k1::signing_only()))
+    Ok(secret.public_key(curve()))
 }
 
 /// The peer's secrets of every commitment that it revoked, in the space of at most 49.

@@ -6,7 +6,7 @@ use core::fmt;
 
 use bitcoin::hashes::{Hash as _, HashEngine as _, Hmac, HmacEngine, sha256};
 use bitcoin::secp256k1::ecdsa::Signature;
-use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey, SignOnly};
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::{Amount, EcdsaSighashType, Script};
 use lastword_ports::{ChannelSigner, SignerError, SigningRequest};
 use lastword_types::{
@@ -15,6 +15,7 @@ use lastword_types::{
 };
 
 use crate::commitment::CommitmentTx;
+use crate::curve::curve;
 use crate::error::Bolt3Error;
 use crate::format::remote_htlc_sighash;
 use crate::keys::{derive_revocation_private_key, private_key};
@@ -65,13 +66,13 @@ impl ChannelKeys {
 
     /// Returns the public half, as the peer and the channel's parameters see it.
     pub fn side(&self, dust_limit: Amount, to_self_delay: ToSelfDelay) -> ChannelSide {
-        let secp = Secp256k1::signing_only();
+        let secp = curve();
         ChannelSide {
-            funding_pubkey: self.funding.public_key(&secp),
-            revocation_basepoint: self.revocation_base.public_key(&secp),
-            payment_basepoint: self.payment_base.public_key(&secp),
-            delayed_payment_basepoint: self.delayed_payment_base.public_key(&secp),
-            htlc_basepoint: self.htlc_base.public_key(&secp),
+            funding_pubkey: self.funding.public_key(secp),
+            revocation_basepoint: self.revocation_base.public_key(secp),
+            payment_basepoint: self.payment_base.public_key(secp),
+            delayed_payment_basepoint: self.delayed_payment_base.public_key(secp),
+            htlc_basepoint: self.htlc_base.public_key(secp),
             dust_limit,
             to_self_delay,
         }
@@ -109,7 +110,6 @@ impl ChannelKeys {
 /// same keys every signature is the same.
 #[derive(Debug)]
 pub struct InMemorySigner {
-    secp: Secp256k1<SignOnly>,
     channels: BTreeMap<ChannelId, Channel>,
 }
 
@@ -126,14 +126,14 @@ struct Channel {
 impl InMemorySigner {
     /// Starts without keys.
     pub fn new() -> Self {
-        Self { secp: Secp256k1::signing_only(), channels: BTreeMap::new() }
+        Self { channels: BTreeMap::new() }
     }
 
     /// Takes in the keys of a channel; keys that it had for that channel are replaced.
     pub fn insert(&mut self, channel_id: ChannelId, keys: ChannelKeys) {
         let channel = Channel {
-            delayed_payment_basepoint: keys.delayed_payment_base.public_key(&self.secp),
-            htlc_basepoint: keys.htlc_base.public_key(&self.secp),
+            delayed_payment_basepoint: keys.delayed_payment_base.public_key(curve()),
+            htlc_basepoint: keys.htlc_base.public_key(curve()),
             keys,
             spliced: BTreeMap::new(),
         };
@@ -152,7 +152,7 @@ impl InMemorySigner {
         channel_id: ChannelId,
         funding: SecretKey,
     ) -> Result<(), SignerError> {
-        let name = funding.public_key(&self.secp).serialize();
+        let name = funding.public_key(curve()).serialize();
         let channel = self.channels.get_mut(&channel_id);
         let channel = channel.ok_or(SignerError::UnknownChannel(channel_id))?;
         channel.spliced.insert(name, funding);
@@ -210,7 +210,7 @@ impl ChannelSigner for InMemorySigner {
         let SigningRequest { transaction, input, script, amount, sighash, .. } = *request;
         let message = message(transaction, input, script, amount, sighash)
             .map_err(|_| SignerError::Invalid("the transaction has no such input"))?;
-        Ok(self.secp.sign_ecdsa(&message, &secret))
+        Ok(curve().sign_ecdsa(&message, &secret))
     }
 
     fn per_commitment_point(

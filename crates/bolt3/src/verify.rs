@@ -1,11 +1,11 @@
 //! [`verify_commitment`]: whether a commitment is signed as it must be.
 
 use bitcoin::EcdsaSighashType;
-use bitcoin::secp256k1::Secp256k1;
 use bitcoin::secp256k1::ecdsa::Signature;
 use lastword_types::ChannelParameters;
 
 use crate::commitment::CommitmentTx;
+use crate::curve::curve;
 use crate::error::Bolt3Error;
 use crate::format::remote_htlc_sighash;
 use crate::scripts::funding_script;
@@ -36,7 +36,7 @@ pub fn verify_commitment(
     if htlc_signatures.len() != expected {
         return Err(Bolt3Error::SignatureCount { expected, got: htlc_signatures.len() });
     }
-    let secp = Secp256k1::verification_only();
+    let secp = curve();
     let script =
         funding_script(&parameters.local.funding_pubkey, &parameters.remote.funding_pubkey);
     let signed = message(

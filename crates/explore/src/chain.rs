@@ -1,7 +1,7 @@
 //! A chain of tokens: blocks that hang together, with transactions that nobody verifies.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bitcoin::absolute::LockTime;
@@ -88,11 +88,22 @@ pub(crate) struct Chain {
     blocks: Arc<Blocks>,
     tip: Arc<Mutex<BlockRef>>,
     offered: Arc<AtomicUsize>,
+    read: Arc<AtomicU64>,
 }
 
 impl Chain {
     pub(crate) fn new(blocks: Arc<Blocks>, tip: BlockRef) -> Self {
-        Self { blocks, tip: Arc::new(Mutex::new(tip)), offered: Arc::default() }
+        Self {
+            blocks,
+            tip: Arc::new(Mutex::new(tip)),
+            offered: Arc::default(),
+            read: Arc::default(),
+        }
+    }
+
+    /// Returns how many blocks were read.
+    pub(crate) fn blocks_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     pub(crate) fn move_to(&self, tip: BlockRef) {
@@ -122,6 +133,7 @@ impl BlockSource for Chain {
     }
 
     fn raw_block(&mut self, hash: BlockHash) -> Result<Vec<u8>, ChainError> {
+        self.read.fetch_add(1, Ordering::Relaxed);
         self.get(hash).map(|(_, bytes)| bytes.clone())
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lastword_engine::{Boundary, Driver, EngineError, NoObserver, Observer};
 use lastword_testkit::{CrashStore, Survivors};
@@ -16,7 +17,7 @@ use crate::oracle::Memory;
 use crate::scenario::Scenario;
 
 /// How much is explored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Of the lives that rose from a first crash, every how many dies once more at every boundary
     /// of its recovery; 0 for none.
@@ -24,6 +25,14 @@ pub struct Options {
     /// Whether a crash may also leave monitors from before the last sync, which no log's contract
     /// allows: the node cannot live with that, and an explorer that finds nothing then is blind.
     pub is_lying_disk: bool,
+    /// When to stop, although not everything was seen.
+    pub until: Option<Instant>,
+}
+
+impl Options {
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 /// What an exploration did.
@@ -39,8 +48,15 @@ pub struct Counts {
     pub cases: u64,
     /// Those of them that left something new to rise from; the others' ends are known already.
     pub risen: u64,
-    /// Inputs that were lived through.
+    /// Inputs that went through the whole order: a payment sent, updates of channels, a block, an
+    /// event handled.
     pub steps: u64,
+    /// Those of them that no image was taken of, so that their time is the node's alone.
+    pub timed_steps: u64,
+    /// How many of the steps were blocks: most of them concern no channel.
+    pub blocks: u64,
+    /// How long those took.
+    pub stepping: Duration,
 }
 
 impl Counts {
@@ -52,6 +68,9 @@ impl Counts {
         self.cases += other.cases;
         self.risen += other.risen;
         self.steps += other.steps;
+        self.blocks += other.blocks;
+        self.timed_steps += other.timed_steps;
+        self.stepping += other.stepping;
     }
 }
 
@@ -99,6 +118,19 @@ pub struct Violation {
     pub crashes: Vec<String>,
     /// What was wrong.
     pub what: String,
+}
+
+impl Violation {
+    /// Makes one that no crash is known to have led to.
+    pub(crate) fn of(scenario: Scenario, is_one: bool, what: String) -> Self {
+        Self { scenario: life_name(scenario, is_one), crashes: Vec::new(), what }
+    }
+}
+
+/// Returns the name of a life: its scenario, and whether it has one log for all or one for the book
+/// too.
+pub fn life_name(scenario: Scenario, is_one: bool) -> String {
+    format!("{scenario}/{}", if is_one { "one-log" } else { "two-logs" })
 }
 
 impl fmt::Display for Violation {
@@ -258,7 +290,7 @@ impl Explorer {
     ///
     /// The first [`Violation`].
     pub fn explore(&mut self, scenario: Scenario, is_one: bool) -> Result<Counts, Box<Violation>> {
-        let name = format!("{scenario}/{}", if is_one { "one-log" } else { "two-logs" });
+        let name = life_name(scenario, is_one);
         let life = Life::of(scenario);
         let refused = |crashes: &[Crash], what| {
             let crashes = crashes.iter().map(Crash::to_string).collect();
@@ -292,6 +324,9 @@ impl Explorer {
         counts.versions = u64::try_from(watch.lock().versions.len()).unwrap_or(u64::MAX);
         let graves = core::mem::take(&mut watch.lock().graves);
         for (at, grave) in graves.into_iter().enumerate() {
+            if self.options.is_over() {
+                break;
+            }
             let dies_again = self.options.second_every > 0 && at % self.options.second_every == 0;
             let Grave { stores, case, crashes } = grave;
             let again = dies_again.then(|| watch.again(&stores, &case, &crashes));
@@ -320,14 +355,22 @@ impl Explorer {
         counts: &mut Counts,
     ) -> Result<(), Error> {
         let mut living = Living::rise(life, stores, case, watch)?;
+        let begun = Instant::now();
         living.tell()?;
         while let Some(input) = life.inputs.get(living.case.position) {
             living.take(input)?;
-            counts.steps += 1;
             // A second crash is one in the recovery from the first.
             if let (true, Some(watch)) = (is_recovery, watch) {
                 watch.lock().is_on = false;
             }
+        }
+        let blocks = living.chain.blocks_read();
+        let steps = living.steps + blocks;
+        counts.steps += steps;
+        counts.blocks += blocks;
+        if watch.is_none() {
+            counts.timed_steps += steps;
+            counts.stepping += begun.elapsed();
         }
         self.ends.insert(living.finish()?);
         Ok(())
@@ -395,6 +438,8 @@ struct Living<'a> {
     chain: Chain,
     case: Case,
     watch: Option<&'a Watch>,
+    /// Inputs that the driver took: requests and events handled.
+    steps: u64,
 }
 
 impl<'a> Living<'a> {
@@ -415,7 +460,7 @@ impl<'a> Living<'a> {
             None => Box::new(NoObserver),
         };
         let driver = stores.start(&chain, observer)?;
-        Ok(Self { life, driver, chain, case, watch })
+        Ok(Self { life, driver, chain, case, watch, steps: 0 })
     }
 
     /// What a crash from here on finds.
@@ -436,6 +481,7 @@ impl<'a> Living<'a> {
                         news.push(update.clone());
                     }
                 }
+                self.steps += u64::from(!news.is_empty());
                 self.driver.update(news)?;
             }
             Input::Tip(tip) => self.chain.move_to(*tip),
@@ -459,6 +505,7 @@ impl<'a> Living<'a> {
         }
         self.case.rounds[payment] = (round, true);
         self.note();
+        self.steps += 1;
         let (intent, updates) = &rounds[round];
         self.driver.send_payment(intent.clone(), updates.clone())?;
         Ok(())
@@ -484,7 +531,8 @@ impl<'a> Living<'a> {
     /// The user hears everything there is to hear, and handles it at once.
     fn tell(&mut self) -> Result<(), Error> {
         while let Some(event) = self.driver.next_event() {
-            self.case.memory.hear(&event).map_err(Error)?;
+            self.case.memory.hear(&event, &self.life.heard).map_err(Error)?;
+            self.steps += 1;
             self.note();
             self.driver.event_returned(&event, true)?;
             self.case.memory.was_recorded(&event);
@@ -511,11 +559,15 @@ impl<'a> Living<'a> {
                     return Err(Error(format!("the id of payment {payment_id} is not free")));
                 }
             }
-            format!("{state:?}").hash(&mut hasher);
+            matches!(state, Some(PaymentState::Handled(_))).hash(&mut hasher);
         }
         for new in &self.life.born {
             let monitor = self.driver.monitor(new.parameters.channel_id)?;
-            format!("{:?}", monitor.card()).hash(&mut hasher);
+            let card = monitor.card();
+            (card.latest_update, card.next_deadline, card.synced_to, &card.watched)
+                .hash(&mut hasher);
+            (card.has_undelivered, card.is_closed, card.has_claims, card.is_archived)
+                .hash(&mut hasher);
         }
         Ok(hasher.finish())
     }

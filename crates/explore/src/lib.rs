@@ -3,10 +3,12 @@
 mod chain;
 mod channel;
 mod explore;
+mod hunt;
 mod life;
 mod node;
 mod oracle;
 mod scenario;
 
-pub use explore::{Counts, Explorer, Options, Violation};
+pub use explore::{Counts, Explorer, Options, Violation, life_name};
+pub use hunt::{Found, Hunt};
 pub use scenario::{Close, End, Fate, Reorg, Scenario, Shape, scenarios};

@@ -11,6 +11,7 @@ use lastword_types::{
 
 use crate::chain::Blocks;
 use crate::channel::{Channel, Which};
+use crate::oracle::Heard;
 use crate::scenario::{Close, End, Fate, Reorg, Scenario, Shape};
 
 /// How often a payment may have to be begun: once, and again after each crash that it did not
@@ -49,6 +50,7 @@ pub(crate) struct Life {
     pub(crate) born: Vec<NewChannel>,
     pub(crate) payments: Vec<Payment>,
     pub(crate) inputs: Vec<Input>,
+    pub(crate) heard: Heard,
 }
 
 /// A life in the making.
@@ -81,7 +83,8 @@ impl Life {
         };
         making.make();
         let Making { blocks, payments, inputs, .. } = making;
-        Self { blocks: Arc::new(blocks), birth, born, payments, inputs }
+        let heard = Heard::default();
+        Self { blocks: Arc::new(blocks), birth, born, payments, inputs, heard }
     }
 }
 

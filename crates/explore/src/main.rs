@@ -1,20 +1,17 @@
 //! The explorer's command line.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
 
-use std::collections::HashSet;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lastword_explore::{Counts, Explorer, Options, Scenario, Violation, scenarios};
+use lastword_explore::{Counts, Found, Hunt, Options, Scenario, Violation, life_name, scenarios};
 use serde_json::json;
 
 const USAGE: &str = "\
 lastword-explore [--json] [--scenario NAME] [--second-every N] [--threads N]
 
-  --scenario      only scenarios whose name begins like this
+  --scenario      only lives whose name begins like this: a scenario, then `/one-log` or `/two-logs`
   --second-every  of the lives that rose from a first crash, every how many dies once more (1: all)
   --threads       how many scenarios at once";
 
@@ -33,22 +30,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let wanted = |scenario: &Scenario| {
-        let name = scenario.to_string();
-        arguments.scenario.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
-    };
-    let work: Vec<(Scenario, bool)> = scenarios()
-        .into_iter()
-        .filter(wanted)
-        .flat_map(|scenario| [(scenario, true), (scenario, false)])
-        .collect();
-    if work.is_empty() {
+    let found = run(&arguments);
+    if found.wanted == 0 {
         eprintln!("no scenario begins like that");
         return ExitCode::FAILURE;
     }
-    let report = run(&work, &arguments);
-    print(&report, &arguments);
-    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    print(&found, &arguments);
+    if found.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, String> {
@@ -69,61 +57,54 @@ fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     Ok(arguments)
 }
 
-struct Report {
-    counts: Counts,
-    ends: HashSet<u64>,
-    violations: Vec<Violation>,
-    took: Duration,
-}
-
-fn run(work: &[(Scenario, bool)], arguments: &Arguments) -> Report {
-    let begun = Instant::now();
-    let next = AtomicUsize::new(0);
-    let total = Mutex::new((Counts::default(), HashSet::new(), Vec::new()));
+fn run(arguments: &Arguments) -> Found {
+    let wanted = |scenario: &Scenario, is_one| {
+        let name = life_name(*scenario, is_one);
+        arguments.scenario.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
+    };
+    let lives = |is_one| scenarios().iter().filter(|scenario| wanted(scenario, is_one)).count();
+    let lives = lives(true) + lives(false);
     // Drawn on a terminal only.
-    let bar = ProgressBar::new(u64::try_from(work.len()).unwrap_or(u64::MAX));
+    let bar = ProgressBar::new(u64::try_from(lives).unwrap_or(u64::MAX));
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} lives, {msg} crashes, {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.threads {
-            scope.spawn(|| {
-                let mut explorer = Explorer::new(Options {
-                    second_every: arguments.second_every,
-                    is_lying_disk: false,
-                });
-                while let Some((scenario, is_one)) = work.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let outcome = explorer.explore(*scenario, *is_one);
-                    let mut total = total.lock().expect("nobody panics with it");
-                    match outcome {
-                        Ok(counts) => total.0.add(counts),
-                        Err(violation) => total.2.push(*violation),
-                    }
-                    bar.set_message(total.0.cases.to_string());
-                    bar.inc(1);
-                }
-                total.lock().expect("nobody panics with it").1.extend(explorer.into_final_states());
-            });
-        }
-    });
+    let progress = |counts: &Counts| {
+        bar.set_message(counts.cases.to_string());
+        bar.inc(1);
+    };
+    let options = Options { second_every: arguments.second_every, ..Options::default() };
+    let hunt = Hunt {
+        options,
+        threads: arguments.threads,
+        stops_at_first: false,
+        wanted: &wanted,
+        progress: &progress,
+    };
+    let found = hunt.run();
     bar.finish_and_clear();
-    let (counts, ends, violations) = total.into_inner().expect("nobody panicked with it");
-    Report { counts, ends, violations, took: begun.elapsed() }
+    found
 }
 
-fn print(report: &Report, arguments: &Arguments) {
-    let Report { counts, ends, violations, took } = report;
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = |count: u64| (count as f64 / took.as_secs_f64() / arguments.threads as f64).round();
+/// Says whether the arithmetic of the curve is real: a build with this `cfg` puts tokens in its
+/// place, whose keys are their secrets.
+const KEYS: &str = if cfg!(secp256k1_fuzz) { "token" } else { "real" };
+
+fn print(found: &Found, arguments: &Arguments) {
+    let Found { counts, final_states, violations, took, .. } = found;
+    #[expect(clippy::cast_precision_loss, reason = "a handful of threads")]
+    let cores = took.mul_f64(arguments.threads as f64);
+    let cases = per_second(counts.risen, cores);
+    let steps = per_second(counts.timed_steps, counts.stepping);
     if arguments.is_json {
         let violations: Vec<String> = violations.iter().map(Violation::to_string).collect();
         let line = json!({
             "scenarios": counts.scenarios, "boundaries": counts.boundaries,
             "versions": counts.versions, "cases": counts.cases, "risen": counts.risen,
-            "steps": counts.steps, "final_states": ends.len(), "violations": violations,
-            "risen_a_second_and_thread": rate(counts.risen),
-            "steps_a_second_and_thread": rate(counts.steps), "threads": arguments.threads,
+            "known": counts.cases - counts.risen, "steps": counts.steps, "blocks": counts.blocks,
+            "final_states": final_states.len(), "violations": violations,
+            "cases_per_second_per_core": cases, "steps_per_second_per_core": steps,
+            "seconds": took.as_secs_f64().round(), "threads": arguments.threads, "keys": KEYS,
         });
         println!("{line}");
         return;
@@ -142,13 +123,17 @@ fn print(report: &Report, arguments: &Arguments) {
         counts.versions,
         counts.cases,
         counts.risen,
-        ends.len(),
+        final_states.len(),
         violations.len(),
     );
     println!(
-        "explore: {} crashes and {} steps a second and thread, {} threads",
-        rate(counts.risen),
-        rate(counts.steps),
+        "explore: {cases} crashes risen from and {steps} steps a second and core, {} threads, \
+         {KEYS} keys",
         arguments.threads,
     );
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn per_second(count: u64, time: Duration) -> f64 {
+    (count as f64 / time.as_secs_f64()).round()
 }

@@ -1,11 +1,32 @@
 //! The oracle: what a user may have been told, from the truth of the scenario alone.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use lastword_types::{Event, EventKind, Generation};
 
 use crate::life::Life;
+
+/// Every event that was told in any life of a scenario. They are few and come again and again, so
+/// lives remember numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(RefCell<Vec<(Event, u64)>>);
+
+impl Heard {
+    /// Returns a number that tells an event from every other, the same in every run.
+    fn print_of(&self, event: &Event) -> u64 {
+        let mut heard = self.0.borrow_mut();
+        if let Some((_, print)) = heard.iter().find(|(known, _)| known == event) {
+            return *print;
+        }
+        let mut hasher = DefaultHasher::new();
+        format!("{event:?}").hash(&mut hasher);
+        let print = hasher.finish();
+        heard.push((event.clone(), print));
+        print
+    }
+}
 
 /// What the user remembers, over all crashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -20,14 +41,12 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// The user is told an event.
-    pub(crate) fn hear(&mut self, event: &Event) -> Result<(), String> {
+    pub(crate) fn hear(&mut self, event: &Event, heard: &Heard) -> Result<(), String> {
         let Some(key) = event.key() else {
             self.alarms += 1;
             return Ok(());
         };
-        let mut hasher = DefaultHasher::new();
-        format!("{event:?}").hash(&mut hasher);
-        let line = (key.generation, key.kind, hasher.finish());
+        let line = (key.generation, key.kind, heard.print_of(event));
         if self.over.contains(&key.generation) && is_terminal(key.kind) {
             return Err(format!("told again after it was durably released: {event:?}"));
         }

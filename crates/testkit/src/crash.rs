@@ -74,11 +74,11 @@ pub struct CrashStore {
 #[derive(Debug, Default)]
 struct Inner {
     /// What every crash leaves.
-    durable: State,
+    durable: Arc<State>,
     /// What was done since, in order.
     waiting: Vec<Operation>,
     /// `durable` with `waiting` done to it.
-    live: State,
+    live: Arc<State>,
     writes: Writes,
 }
 
@@ -100,7 +100,7 @@ impl CrashStore {
     #[must_use]
     pub fn image(&self, survivors: Survivors) -> Self {
         let inner = self.inner();
-        let mut state = inner.durable.clone();
+        let mut state = Arc::clone(&inner.durable);
         let mut room = match survivors {
             Survivors::SyncedOnly => 0,
             Survivors::Everything => usize::MAX,
@@ -113,12 +113,13 @@ impl CrashStore {
                 Operation::Batch(_) if room == 0 => break,
                 Operation::Batch(_) => {
                     room -= 1;
+                    let state = Arc::make_mut(&mut state);
                     undone.drain(..).for_each(|earlier| state.apply(earlier));
                     state.apply(operation);
                 }
             }
         }
-        let survivor = Inner { live: state.clone(), durable: state, ..Inner::default() };
+        let survivor = Inner { live: Arc::clone(&state), durable: state, ..Inner::default() };
         Self { log: self.log, inner: Arc::new(Mutex::new(survivor)) }
     }
 
@@ -170,7 +171,7 @@ impl UpdateLog for CrashStore {
         let mut inner = self.inner();
         if !batch.is_empty() {
             let operation = Operation::Batch(batch.iter().map(Into::into).collect());
-            inner.live.apply(&operation);
+            Arc::make_mut(&mut inner.live).apply(&operation);
             inner.waiting.push(operation);
             inner.writes.appends += 1;
         }
@@ -186,7 +187,8 @@ impl UpdateLog for CrashStore {
     fn sync(&mut self) -> Result<Durable, StoreError> {
         let mut inner = self.inner();
         let inner = &mut *inner;
-        inner.waiting.drain(..).for_each(|operation| inner.durable.apply(&operation));
+        inner.waiting.clear();
+        inner.durable = Arc::clone(&inner.live);
         inner.writes.syncs += 1;
         Ok(Durable::attest(self.lsn(inner.durable.end)))
     }
@@ -204,7 +206,7 @@ impl UpdateLog for CrashStore {
             inner.live.behind(stream, after)
         };
         for (position, body) in records {
-            if visit(self.lsn(position), &body).is_break() {
+            if visit(self.lsn(position), body.bytes()).is_break() {
                 break;
             }
         }
@@ -215,7 +217,7 @@ impl UpdateLog for CrashStore {
         let mut inner = self.inner();
         let upto = self.reached(stream, upto, inner.live.end)?;
         let operation = Operation::Prune(stream, upto);
-        inner.live.apply(&operation);
+        Arc::make_mut(&mut inner.live).apply(&operation);
         inner.waiting.push(operation);
         inner.writes.prunes += 1;
         Ok(())
@@ -226,8 +228,8 @@ impl SnapshotStore for CrashStore {
     fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
         let mut inner = self.inner();
         let position = self.reached(stream, at, inner.durable.end)?;
-        let operation = Operation::Put(stream, position, Arc::from(body));
-        inner.live.apply(&operation);
+        let operation = Operation::Put(stream, position, Arc::new(body.into()));
+        Arc::make_mut(&mut inner.live).apply(&operation);
         inner.waiting.push(operation);
         inner.writes.puts += 1;
         Ok(())
@@ -236,13 +238,13 @@ impl SnapshotStore for CrashStore {
     fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError> {
         let inner = self.inner();
         let snapshot = inner.live.snapshots.get(&stream);
-        Ok(snapshot.map(|(at, body)| Snapshot { at: self.lsn(*at), body: body.to_vec() }))
+        Ok(snapshot.map(|(at, body)| Snapshot { at: self.lsn(*at), body: body.bytes().to_vec() }))
     }
 
     fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
-        let live = self.inner().live.clone();
+        let live = Arc::clone(&self.inner().live);
         for (stream, body) in &live.cards {
-            visit(StoredCard { stream: *stream, last: live.last(*stream), body });
+            visit(StoredCard { stream: *stream, last: live.last(*stream), body: body.bytes() });
         }
         Ok(())
     }

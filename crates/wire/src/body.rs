@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::de::read::{BorrowReader, Reader as ByteReader};
 use bincode::de::{BorrowDecode as _, Decoder as _, DecoderImpl};
-use bincode::error::DecodeError;
+use bincode::enc::write::Writer as ByteWriter;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::serde::BorrowCompat;
 use serde::{Deserialize, Serialize};
 
@@ -24,19 +25,28 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_RECORD_BYTES>> =
 /// Writes one record.
 pub(crate) struct Writer<'u> {
     bytes: Vec<u8>,
+    /// The value that is being written: its length stands before it.
+    value: Vec<u8>,
     unknown: &'u [TlvRecord<'u>],
 }
+
+/// Room for what most values and most records need.
+const USUAL_BYTES: usize = 512;
 
 impl<'u> Writer<'u> {
     /// Begins a record that carries `unknown` odd records along.
     pub(crate) fn new(kind: RecordKind, unknown: &'u [TlvRecord<'u>]) -> Self {
         let [first, second] = MAGIC;
-        Self { bytes: [first, second, kind.to_byte(), VERSION].to_vec(), unknown }
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.extend_from_slice(&[first, second, kind.to_byte(), VERSION]);
+        Self { bytes, value: Vec::with_capacity(USUAL_BYTES), unknown }
     }
 
     /// Adds a value; the types must rise from call to call.
     pub(crate) fn put<T: Serialize>(&mut self, tlv_type: u64, value: &T) {
-        let value = bincode::serde::encode_to_vec(value, CONFIG)
+        let mut bytes = core::mem::take(&mut self.value);
+        bytes.clear();
+        bincode::serde::encode_into_writer(value, Appending(&mut bytes), CONFIG)
             .expect("plain structures with known lengths have an encoding");
         while let Some((next, rest)) = self.unknown.split_first()
             && next.tlv_type < tlv_type
@@ -44,7 +54,8 @@ impl<'u> Writer<'u> {
             self.raw(next.tlv_type, next.value);
             self.unknown = rest;
         }
-        self.raw(tlv_type, &value);
+        self.raw(tlv_type, &bytes);
+        self.value = bytes;
     }
 
     /// Adds a value that may be absent.
@@ -75,6 +86,16 @@ impl<'u> Writer<'u> {
         let length = u64::try_from(value.len()).expect("a length in memory fits into 64 bits");
         bigsize::write(&mut self.bytes, length);
         self.bytes.extend_from_slice(value);
+    }
+}
+
+/// Appends what bincode writes.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl ByteWriter for Appending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
