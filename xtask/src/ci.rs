@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, in order of cost.
 
 use crate::run::{cargo, check};
-use crate::{crash, deps, failures, spec, test, vectors, windows};
+use crate::{crash, deps, failures, images, spec, test, vectors, windows};
 
 /// Runs it.
 pub(crate) fn run() -> Result<(), String> {
@@ -19,6 +19,9 @@ pub(crate) fn run() -> Result<(), String> {
     check(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     println!("ci: the golden files against a reader in another language");
     vectors::run(&["--every".to_owned(), "16".to_owned()])?;
+    println!("ci: every file that a crash may leave of a store");
+    images::run(&[])?;
+    images::run(&["--lying".to_owned()])?;
     println!("ci: every crash of many small lives");
     crash::run(&["--second-every".to_owned(), "4".to_owned()])?;
     test::run()

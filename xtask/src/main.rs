@@ -13,6 +13,7 @@ mod crash;
 mod demo_real;
 mod deps;
 mod failures;
+mod images;
 mod model;
 mod run;
 mod sources;
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
+  images      every file that a crash may leave of a store; --images N, --base SEED, --lying, --json
   vectors     the golden files and damaged copies against a reader in Python; --check, --json, --every N
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys
   model       every state of a model of the rules, in three modes; --json for a program
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Some("failures") => failures::catalogue().run(&rest),
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
+        Some("images") => images::run(&rest),
         Some("vectors") => vectors::run(&rest),
         Some("model") => model::run(&rest),
         Some("alone") => alone::run(&rest),

@@ -18,9 +18,12 @@ struct State {
     fault: Option<Fault>,
 }
 
+/// One thing that was written.
 #[derive(Debug, Clone)]
-enum Change {
+pub(crate) enum Change {
+    /// Bytes at an offset.
     Write(usize, Vec<u8>),
+    /// Another length.
     Resize(usize),
 }
 
