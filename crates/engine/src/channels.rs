@@ -209,6 +209,11 @@ impl Channels {
         self.count_undelivered(channel_id);
     }
 
+    /// Returns the last update of a channel.
+    pub(crate) fn latest_update(&self, channel_id: ChannelId) -> Option<UpdateId> {
+        self.kept.get(&channel_id).map(|kept| kept.latest_update)
+    }
+
     /// Says whether `have` is the last update of a channel's monitor, if there is such a channel.
     pub(crate) fn is_at(&self, channel_id: ChannelId, have: UpdateId) -> bool {
         self.kept.get(&channel_id).is_none_or(|kept| have == kept.latest_update)

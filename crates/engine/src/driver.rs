@@ -1,7 +1,7 @@
 //! [`Driver`]: the synchronous core that owns the machines and takes every input through the one
 //! order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
@@ -23,10 +23,12 @@ use crate::channels::{self, Channels};
 use crate::error::EngineError;
 use crate::growth::Growth;
 use crate::handled::WithHandled;
+use crate::late::Ticket;
 use crate::logs::Logs;
-use crate::order::{Batch, Entry, Unsettled};
+use crate::order::{InFlight, Unsettled};
 use crate::pay::check_parts;
 use crate::ports::Boundary;
+use crate::stage::{Batch, Entry};
 
 /// The synchronous core of the engine.
 ///
@@ -57,6 +59,13 @@ pub struct Driver {
     pub(crate) books_end: Option<Lsn>,
     pub(crate) book_growth: Growth,
     pub(crate) unsettled: Unsettled,
+    /// What was committed and waits for a sync, in its order.
+    pub(crate) in_flight: VecDeque<InFlight>,
+    /// Who staged what has become durable, and has not been told.
+    pub(crate) completed: Vec<Ticket>,
+    pub(crate) tickets_given: u64,
+    /// Channels whose claims may have changed, by what is durable.
+    pub(crate) claims_due: BTreeSet<ChannelId>,
     /// When payments are given up that may be tried again until then.
     pub(crate) deadlines: BTreeSet<(BlockHeight, PaymentId)>,
 }
@@ -120,8 +129,18 @@ impl Driver {
         let payment_ids: Vec<Option<PaymentId>> =
             requests.iter().map(Request::payment_id).collect();
         let mut results = self.submit_each(requests, Self::batch);
+        self.fail_unsent(&payment_ids, &mut results);
+        results
+    }
+
+    /// Plans the payments whose sending failed half-way.
+    pub(crate) fn fail_unsent<T>(
+        &mut self,
+        payment_ids: &[Option<PaymentId>],
+        results: &mut [Result<T, EngineError>],
+    ) {
         for (result, payment_id) in results.iter_mut().zip(payment_ids) {
-            let (Err(error), Some(payment_id)) = (&*result, payment_id) else { continue };
+            let (Err(error), Some(payment_id)) = (&*result, *payment_id) else { continue };
             if is_refused_unseen(error) || self.payments.payment(payment_id).is_none() {
                 continue;
             }
@@ -130,11 +149,10 @@ impl Driver {
                 *result = Err(error);
             }
         }
-        results
     }
 
     /// Checks what can be checked before anything is written.
-    fn batch(&self, request: Request) -> Result<Batch, EngineError> {
+    pub(crate) fn batch(&self, request: Request) -> Result<Batch, EngineError> {
         let (intent, updates) = match request {
             Request::Update(updates) => return Ok(updating(updates)),
             Request::Send { intent, updates } => (intent, updates),
@@ -301,9 +319,9 @@ impl Driver {
         self.logs.is_poisoned()
     }
 
-    /// Says whether nothing is queued and nothing is being handled.
+    /// Says whether nothing is in flight, queued or being handled.
     pub fn is_idle(&self) -> bool {
-        self.outbox.is_idle()
+        self.outbox.is_idle() && self.in_flight.is_empty()
     }
 
     /// Takes note that the user's handler returned from an event.
@@ -328,6 +346,7 @@ impl Driver {
             self.outbox.failed(event);
             return Ok(());
         }
+        self.wait_for_disk()?;
         let Some(key) = event.key() else {
             self.outbox.handled(event);
             self.tend();
@@ -341,9 +360,9 @@ impl Driver {
         }
         let mut entries = vec![Entry::Payment(record)];
         entries.extend(self.releases_after(key));
-        let gated = self.write(Batch { entries, tip: None })?;
+        self.write(Batch { entries, tip: None })?;
         self.outbox.handled(event);
-        self.settle(gated, None)?;
+        self.settle(None)?;
         self.replan(key.payment_id)?;
         self.tend();
         Ok(())
@@ -374,10 +393,10 @@ impl Driver {
     }
 
     pub(crate) fn replan(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
-        let gated = self.write(Batch::default())?;
+        self.write(Batch::default())?;
         let scope =
             Scope::Changed { payments: BTreeSet::from([payment_id]), forwards: BTreeSet::new() };
-        self.settle(gated, Some(scope))
+        self.settle(Some(scope))
     }
 
     pub(crate) fn warm(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
@@ -451,7 +470,7 @@ pub enum Request {
 }
 
 impl Request {
-    fn payment_id(&self) -> Option<PaymentId> {
+    pub(crate) fn payment_id(&self) -> Option<PaymentId> {
         match self {
             Self::Update(_) => None,
             Self::Send { intent, .. } => Some(intent.payment_id),

@@ -1,11 +1,12 @@
 //! [`Engine`]: the driver on a thread of its own, the user's handler on others, tokio between.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::thread;
 use std::time::Duration;
 
 use bitcoin::Transaction;
-use lastword_ports::EventHandler;
+use lastword_ports::{Durable, EventHandler, StoreError, SyncJob};
 use lastword_reload::PaymentStatus;
 use lastword_types::{
     BlockRef, BookEntry, ChannelId, Cursor, Event, Intent, MonitorState, MonitorUpdate, NewChannel,
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::deliver::{Handlers, Returned};
 use crate::driver::{Driver, Request};
 use crate::error::EngineError;
+use crate::late::Ticket;
 use crate::ports::Ports;
 
 /// Calls that may wait for the driver before a caller has to.
@@ -25,16 +27,24 @@ const CALLS_QUEUED_MAX: usize = 1024;
 /// Requests that share one sync at most: what waits behind them is answered that much later.
 const REQUESTS_TOGETHER_MAX: usize = 256;
 
+/// Requests that wait for a sync at most before the driver waits for it too.
+const REQUESTS_WAITING_MAX: usize = 4 * REQUESTS_TOGETHER_MAX;
+
 /// How long an event waits that the handler could not handle.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 type Call = Box<dyn FnOnce(&mut Driver) + Send>;
 
+/// Who waits for a request.
+type Answer = oneshot::Sender<Result<(), EngineError>>;
+
 /// What the driver's thread is asked to do.
 enum Command {
     Call(Call),
     /// May share a sync with the requests that wait beside it.
-    Request(Request, oneshot::Sender<Result<(), EngineError>>),
+    Request(Request, Answer),
+    /// A sync that ran on a thread of its own has returned.
+    Synced(Result<Durable, StoreError>),
     /// The handler returned from an event.
     Handled(Event),
     /// The same, after its record could not be written.
@@ -54,6 +64,10 @@ enum Command {
 /// Stores and chain adapters block, so the [`Driver`] has a thread of its own, and so has
 /// each call of the user's [`EventHandler`]: it may be slow, fail, panic or never return, and
 /// nothing else stops. Without a handler, events are read after a cursor and acknowledged.
+///
+/// While a sync of updates and payments runs, on a thread of its own if the store can
+/// ([`begin_sync`](lastword_ports::UpdateLog::begin_sync)), those that come meanwhile are checked and
+/// appended. Any other call waits until what was taken in before it is durable.
 ///
 /// # Crash safety
 ///
@@ -99,10 +113,12 @@ impl Engine {
         // The threads hold weak handles, so that they end when the last engine handle is dropped.
         let weak = commands.downgrade();
         let runtime = Handle::current();
-        spawn("lastword-driver", move || match Driver::start(ports) {
+        let is_started = spawn("lastword-driver", move || match Driver::start(ports) {
             Ok(driver) => {
                 let timer = Timer { commands: weak, runtime };
-                let shell = Shell { driver, handlers: Handlers::new(handler), timer };
+                let handlers = Handlers::new(handler);
+                let (waiting, syncs) = (BTreeMap::new(), 0);
+                let shell = Shell { driver, handlers, timer, waiting, syncs };
                 if started.send(Ok(())).is_ok() {
                     shell.run(inbox);
                 }
@@ -112,6 +128,9 @@ impl Engine {
                 drop(started.send(Err(error)));
             }
         });
+        if !is_started {
+            return Err(EngineError::Stopped);
+        }
         result.await.map_err(|_| EngineError::Stopped)??;
         Ok(Self { commands })
     }
@@ -328,19 +347,30 @@ struct Shell {
     driver: Driver,
     handlers: Handlers,
     timer: Timer,
+    /// Who waits for a request that is in flight.
+    waiting: BTreeMap<Ticket, Answer>,
+    /// Syncs that run on threads of their own.
+    syncs: usize,
 }
 
 impl Shell {
     /// Runs the driver until every handle is gone.
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         self.offer();
-        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut idle: Vec<oneshot::Sender<()>> = Vec::new();
         let mut next = None;
         while let Some(command) = next.take().or_else(|| inbox.blocking_recv()) {
             match command {
-                Command::Call(call) => call(&mut self.driver),
+                Command::Call(call) => {
+                    self.finish();
+                    call(&mut self.driver);
+                }
                 Command::Request(request, answer) => {
                     next = self.requested((request, answer), &mut inbox);
+                }
+                Command::Synced(result) => {
+                    self.syncs -= 1;
+                    self.synced(result);
                 }
                 Command::Handled(event) => {
                     self.handlers.returned();
@@ -353,11 +383,13 @@ impl Shell {
                         tracing::error!(%error, "a failed event could not be queued again");
                     }
                 }
-                Command::WhenIdle(answer) => waiting.push(answer),
+                Command::WhenIdle(answer) => idle.push(answer),
             }
+            self.begin_sync();
+            self.answer_completed();
             self.offer();
             if self.handlers.is_idle() && self.driver.is_idle() {
-                for answer in waiting.drain(..) {
+                for answer in idle.drain(..) {
                     // Whoever dropped the future does not wait any more.
                     answer.send(()).unwrap_or(());
                 }
@@ -365,11 +397,11 @@ impl Shell {
         }
     }
 
-    /// Does what is asked together with the requests that wait right behind it, and returns the
+    /// Takes in what is asked together with the requests that wait right behind it, and returns the
     /// command behind those. Nobody is waited for: requests gather while a sync runs.
     fn requested(
         &mut self,
-        first: (Request, oneshot::Sender<Result<(), EngineError>>),
+        first: (Request, Answer),
         inbox: &mut mpsc::Receiver<Command>,
     ) -> Option<Command> {
         let mut next = None;
@@ -387,12 +419,75 @@ impl Shell {
                 Err(_) => break,
             }
         }
-        let results = self.driver.submit_requests(requests);
+        if self.waiting.len() >= REQUESTS_WAITING_MAX {
+            self.finish();
+        }
+        let results = self.driver.stage(requests);
         for (answer, result) in answers.into_iter().zip(results) {
-            // A caller that went away does not need its answer.
-            drop(answer.send(result));
+            match result {
+                Ok(ticket) => drop(self.waiting.insert(ticket, answer)),
+                // A caller that went away does not need its answer.
+                Err(error) => drop(answer.send(Err(error))),
+            }
         }
         next
+    }
+
+    /// Has everything synced that is not yet, unless a sync runs: then the next one takes it along.
+    fn begin_sync(&mut self) {
+        while self.syncs == 0 && self.driver.has_in_flight() {
+            match self.driver.begin_sync() {
+                Ok(jobs) if jobs.is_empty() => return,
+                Ok(jobs) => jobs.into_iter().for_each(|job| self.run_sync(job)),
+                Err(error) => return self.failed(&error),
+            }
+        }
+    }
+
+    /// Runs a sync: here if it takes no time, or if no thread can be had.
+    fn run_sync(&mut self, job: SyncJob) {
+        if job.is_done() {
+            return self.synced(job.run());
+        }
+        let timer = self.timer.clone();
+        if spawn("lastword-sync", move || timer.send(Command::Synced(job.run()))) {
+            self.syncs += 1;
+        } else {
+            self.finish();
+        }
+    }
+
+    fn synced(&mut self, result: Result<Durable, StoreError>) {
+        if let Err(error) = self.driver.sync_returned(result) {
+            self.failed(&error);
+        }
+    }
+
+    /// Makes durable what is in flight, before a call that may ask for anything.
+    fn finish(&mut self) {
+        if let Err(error) = self.driver.finish() {
+            self.failed(&error);
+        }
+    }
+
+    fn answer_completed(&mut self) {
+        for ticket in self.driver.take_completed() {
+            if let Some(answer) = self.waiting.remove(&ticket) {
+                // A caller that went away does not need its answer.
+                drop(answer.send(Ok(())));
+            }
+        }
+    }
+
+    /// Takes note that a store failed. Once a sync has failed nothing that is in flight completes.
+    fn failed(&mut self, error: &EngineError) {
+        tracing::warn!(%error, "what is in flight has to wait for the store");
+        self.answer_completed();
+        if self.driver.is_poisoned() {
+            for (_, answer) in core::mem::take(&mut self.waiting) {
+                drop(answer.send(Err(error.copy())));
+            }
+        }
     }
 
     /// Records a handled event; a store that is full or busy is asked again, the user is not.
@@ -427,7 +522,7 @@ impl Shell {
     }
 }
 
-fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) {
-    // A machine that cannot start a thread shows it by the closed channel of the caller.
-    drop(thread::Builder::new().name(name.to_owned()).spawn(body));
+/// Starts a thread, and says whether the machine could.
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> bool {
+    thread::Builder::new().name(name.to_owned()).spawn(body).is_ok()
 }

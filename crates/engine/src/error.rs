@@ -3,7 +3,7 @@
 use lastword_chain::TrackError;
 use lastword_monitor::MonitorError;
 use lastword_payments::{CursorError, PaymentError};
-use lastword_ports::{ChainError, StoreError};
+use lastword_ports::{ChainError, LogId, Lsn, StoreError};
 use lastword_types::{BlockRef, ChannelId, EventKey, PartIndex, PaymentId, UpdateId};
 use lastword_wire::WireError;
 use thiserror::Error;
@@ -89,6 +89,30 @@ pub enum EngineError {
     /// A reader acknowledges what it cannot have read.
     #[error("the cursor cannot be acknowledged")]
     Cursor(#[from] CursorError),
+    /// A sync that ran elsewhere proves something of a log that the driver does not stand on.
+    #[error("log {0:?} is none of this driver's")]
+    UnknownLog(LogId),
+    /// A sync that ran elsewhere proves more than was ever appended.
+    #[error("{proven:?} is proven, and the log ends at {end:?}")]
+    ProvenAhead {
+        /// What is said to be durable.
+        proven: Lsn,
+        /// Where the log ends.
+        end: Lsn,
+    },
+    /// There is no such update of the channel yet.
+    #[error("channel {channel_id} is at update {latest}, not at {update_id}")]
+    UnknownUpdate {
+        /// Which channel.
+        channel_id: ChannelId,
+        /// The update that was asked for.
+        update_id: UpdateId,
+        /// The last that there is.
+        latest: UpdateId,
+    },
+    /// Too many requests wait for a sync, or for the caller to take note that they are done.
+    #[error("too many requests are in flight")]
+    InFlightFull,
     /// An effect was asked for before its cause was durable.
     #[error("an effect was asked for before its cause was durable")]
     NotDurable,
@@ -129,6 +153,14 @@ impl EngineError {
             Self::UpdatesCompacted { channel_id, first } => {
                 Self::UpdatesCompacted { channel_id: *channel_id, first: *first }
             }
+            Self::UnknownLog(log) => Self::UnknownLog(*log),
+            Self::ProvenAhead { proven, end } => Self::ProvenAhead { proven: *proven, end: *end },
+            Self::UnknownUpdate { channel_id, update_id, latest } => Self::UnknownUpdate {
+                channel_id: *channel_id,
+                update_id: *update_id,
+                latest: *latest,
+            },
+            Self::InFlightFull => Self::InFlightFull,
             // Nothing follows the chain between a sync and its acknowledgement.
             Self::NotDurable | Self::Track(_) => Self::NotDurable,
             Self::Restless => Self::Restless,

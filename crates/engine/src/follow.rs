@@ -10,8 +10,8 @@ use lastword_types::{BlockHeight, BlockRef, ChainDelta, ChannelId, MonitorRecord
 
 use crate::driver::Driver;
 use crate::error::EngineError;
-use crate::order::{Batch, Entry};
 use crate::ports::Boundary;
+use crate::stage::{Batch, Entry};
 
 impl Driver {
     /// Follows the source to its tip, block by block, then offers every claim that is due.

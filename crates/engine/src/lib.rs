@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod act;
 mod channels;
 mod deliver;
 mod driver;
@@ -8,14 +9,17 @@ mod error;
 mod follow;
 mod growth;
 mod handled;
+mod late;
 mod logs;
 mod order;
 mod pay;
 mod ports;
+mod stage;
 mod start;
 mod tend;
 
 pub use driver::{Driver, Request};
 pub use engine::Engine;
 pub use error::EngineError;
+pub use late::Ticket;
 pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};

@@ -2,9 +2,10 @@
 
 use lastword_ports::{
     Durable, Frame, Lsn, Place, Proofs, SnapshotStore, Store, StoreError, StoreErrorKind, Stream,
-    UpdateLog,
+    SyncJob, UpdateLog,
 };
 
+use crate::error::EngineError;
 use crate::ports::{Boundary, Observer};
 
 /// Which of the two logs.
@@ -14,10 +15,13 @@ pub(crate) enum LogKind {
     Books,
 }
 
-/// A log, and whether something was appended to it since its last sync.
+/// A log, and what of it no sync has been asked for.
 struct Log {
     store: Box<dyn Store>,
+    /// Whether something was appended since the last sync was begun.
     is_dirty: bool,
+    /// The end of what was appended; a sync that was begun may not have proven it yet.
+    end: Option<Lsn>,
 }
 
 /// The logs of a driver; with one log both kinds are the same.
@@ -36,7 +40,7 @@ impl Logs {
         observer: Box<dyn Observer>,
     ) -> Self {
         // What a crash left behind is durable only after a sync of our own.
-        let log = |store| Log { store, is_dirty: true };
+        let log = |store| Log { store, is_dirty: true, end: None };
         Self {
             monitors: log(monitors),
             books: books.map(log),
@@ -85,28 +89,78 @@ impl Logs {
         self.monitors.store.append(&[])
     }
 
+    fn books_end(&mut self) -> Result<Option<Lsn>, StoreError> {
+        self.books.as_mut().map(|books| books.store.append(&[])).transpose()
+    }
+
     pub(crate) fn append(&mut self, kind: LogKind, batch: &[Frame<'_>]) -> Result<Lsn, StoreError> {
         let log = self.log(kind);
         let lsn = log.store.append(batch)?;
         log.is_dirty = true;
+        log.end = Some(lsn);
         self.observe(Boundary::Append);
         Ok(lsn)
     }
 
-    /// Syncs one log if something was appended to it since the last time.
+    /// Syncs one log if something of it is not known to be durable.
     pub(crate) fn sync(&mut self, kind: LogKind) -> Result<(), StoreError> {
+        let end = self.log(kind).end;
+        let is_proven = end.is_none_or(|end| self.proofs.cover(end));
         let log = self.log(kind);
-        if !log.is_dirty {
+        if !log.is_dirty && is_proven {
             return Ok(());
         }
-        let durable: Durable = match log.store.sync() {
-            Ok(durable) => durable,
-            Err(error) => {
-                self.is_poisoned = true;
-                return Err(error);
-            }
-        };
+        let result = log.store.sync();
         log.is_dirty = false;
+        self.learn(result)
+    }
+
+    /// Begins a sync of every log with something that no sync was begun for.
+    pub(crate) fn begin_syncs(&mut self) -> Result<Vec<SyncJob>, StoreError> {
+        let mut jobs = Vec::new();
+        for log in self.books.iter_mut().chain([&mut self.monitors]) {
+            if !log.is_dirty {
+                continue;
+            }
+            match log.store.begin_sync() {
+                Ok(job) => jobs.push(job),
+                Err(error) => {
+                    self.is_poisoned = true;
+                    return Err(error);
+                }
+            }
+            log.is_dirty = false;
+        }
+        Ok(jobs)
+    }
+
+    /// Takes in what became of a sync that ran elsewhere.
+    pub(crate) fn sync_returned(
+        &mut self,
+        result: Result<Durable, StoreError>,
+    ) -> Result<(), EngineError> {
+        if self.is_poisoned {
+            let detail = "another sync failed; what is durable is not known";
+            let place = Place { stream: None, position: None };
+            return Err(StoreError::new(StoreErrorKind::Poisoned, place, detail).into());
+        }
+        if let Ok(durable) = &result {
+            let proven = durable.upto();
+            let ends = [Some(self.end()?), self.books_end()?];
+            let end = ends.into_iter().flatten().find(|end| end.log == proven.log);
+            match end {
+                None => return Err(EngineError::UnknownLog(proven.log)),
+                Some(end) if end.position < proven.position => {
+                    return Err(EngineError::ProvenAhead { proven, end });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(self.learn(result)?)
+    }
+
+    fn learn(&mut self, result: Result<Durable, StoreError>) -> Result<(), StoreError> {
+        let durable = result.inspect_err(|_| self.is_poisoned = true)?;
         self.proofs.learn(durable);
         self.observe(Boundary::Sync);
         Ok(())

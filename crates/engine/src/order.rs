@@ -1,63 +1,26 @@
 //! The one order: check → append → commit → sync → release → act → acknowledge.
 //!
-//! [`Driver::submit`] is the only place where it is written. A batch is cut into waves, so that in
-//! each wave a machine gets at most one record: a wave is checked whole, appended whole and then
-//! committed, so nothing refused is ever written and nothing written is refused on replay. With two
-//! logs the books' half is durable before the monitors' log hears of the rest (rule R1).
+//! It is written here and nowhere else; `stage.rs` has its first three steps in detail, `act.rs` its
+//! sixth. Whoever calls may wait for the disk or not: what was committed is put behind a gate in
+//! either case, and gates open in their order, when the proof is there. A caller who waits has the
+//! sync done at once; for one who does not, it completes later (`late.rs`).
 
-use std::collections::btree_map::Entry as BTreeEntry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use lastword_monitor::Monitor;
-use lastword_ports::{Frame, Gated, Lsn, Stream};
-use lastword_reload::{Action, Plan, Planned, Reason, Scope, View, plan};
-use lastword_types::{
-    Card, ChainTip, ChannelId, Effect, Event, MonitorRecord, MonitorUpdate, PaymentId,
-    PaymentRecord, UpdateId, UpdateStep,
-};
-use lastword_wire as wire;
+use lastword_ports::Gated;
+use lastword_reload::{Plan, Planned, Scope, View, plan};
+use lastword_types::{ChannelId, Effect, Event, PaymentId, UpdateId};
 
-use crate::channels::{Channels, Warm};
+use crate::act::Sorted;
 use crate::driver::Driver;
 use crate::error::EngineError;
-use crate::growth::Growth;
-use crate::logs::LogKind;
+use crate::late::Ticket;
 use crate::ports::Boundary;
+use crate::stage::{Batch, Staged};
 
 /// Rounds in which a plan's own records may call for another plan. Each round either records, tells
 /// or releases something for good, so a handful is enough; the bound turns a defect into an error.
 const ROUNDS_MAX: u32 = 64;
-
-/// One record on its way into a log.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    Payment(PaymentRecord),
-    Monitor(ChannelId, MonitorRecord),
-}
-
-/// What a batch brings, besides its records.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) entries: Vec<Entry>,
-    /// The chain's tip, once these deltas are in.
-    pub(crate) tip: Option<ChainTip>,
-}
-
-/// At most one record for each machine.
-#[derive(Default)]
-struct Wave {
-    payment: Option<PaymentRecord>,
-    monitors: BTreeMap<ChannelId, MonitorRecord>,
-}
-
-/// A wave that nothing refused, with the tokens that commit it.
-#[derive(Default)]
-struct Checked<'w> {
-    payment: Option<(&'w PaymentRecord, lastword_payments::Accepted<'w>)>,
-    /// Channels that begin with this wave.
-    born: Vec<(&'w MonitorRecord, Monitor)>,
-    accepted: Vec<(ChannelId, &'w MonitorRecord, lastword_monitor::Accepted<'w>)>,
-}
 
 /// What a batch set free: acted on only when durable.
 pub(crate) type Effects = Vec<(ChannelId, Effect)>;
@@ -66,16 +29,40 @@ pub(crate) type Effects = Vec<(ChannelId, Effect)>;
 /// order. The same input again says nothing new, so it would be lost until the next start.
 #[derive(Debug, Default)]
 pub(crate) struct Unsettled {
-    effects: Effects,
+    pub(crate) staged: Staged,
     scope: Option<Scope>,
 }
 
-/// What was checked, appended and committed, and waits for its sync.
-#[derive(Default)]
-struct Staged {
-    effects: Effects,
-    tip: Option<ChainTip>,
-    has_releases: bool,
+/// What else happens once something is durable, besides its effects.
+#[derive(Debug, Default)]
+pub(crate) struct Following {
+    tell: Vec<(PaymentId, Vec<Event>)>,
+    advice: Vec<Planned>,
+    again: Option<Scope>,
+    /// Nothing was written: the gate is that of what the plan saw.
+    is_quiet: bool,
+    pub(crate) completed: Vec<Ticket>,
+}
+
+/// Machines are ahead of the disk by this; what it sets free waits for its sync and for everything
+/// before it.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    gated: Gated<(Effects, Following)>,
+    pub(crate) has_releases: bool,
+    /// How many callers wait for it.
+    pub(crate) tickets: usize,
+    channels: BTreeSet<ChannelId>,
+    pub(crate) updates: Vec<(ChannelId, UpdateId)>,
+}
+
+/// Who waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// The caller: every sync is done on the way.
+    AtOnce,
+    /// Nobody: syncs complete later, elsewhere.
+    Late,
 }
 
 impl Driver {
@@ -92,19 +79,14 @@ impl Driver {
         inputs: Vec<I>,
         batch: impl Fn(&Self, I) -> Result<Batch, EngineError>,
     ) -> Vec<Result<(), EngineError>> {
-        let effects = core::mem::take(&mut self.unsettled.effects);
-        let mut staged = Staged { effects, ..Staged::default() };
-        let mut results: Vec<Result<(), EngineError>> = inputs
-            .into_iter()
-            .map(|input| batch(self, input).and_then(|batch| self.stage(batch, &mut staged)))
-            .collect();
+        let (mut results, staged) = self.take_in(inputs, batch);
         let is_any_in = results.iter().any(Result::is_ok);
         if !is_any_in && staged.effects.is_empty() && self.unsettled.scope.is_none() {
             return results;
         }
         // What was committed before a refusal stands, and is acted on.
         let settled = match self.seal(staged) {
-            Ok(gated) => self.settle(gated, None),
+            Ok(()) => self.settle(None),
             Err(error) => {
                 if let Err(later) = self.catch_up() {
                     tracing::warn!(error = %later, "what was committed has to wait for the store");
@@ -114,72 +96,134 @@ impl Driver {
         };
         if let Err(error) = settled {
             tracing::debug!(%error, is_any_in, "a sync or what follows from it failed");
-            for result in results.iter_mut().filter(|result| result.is_ok()) {
-                *result = Err(error.copy());
-            }
+            fail_all(&mut results, &error);
         } else {
             self.tend();
         }
         results
     }
 
-    /// Acts on what was committed before a store failed.
-    pub(crate) fn catch_up(&mut self) -> Result<(), EngineError> {
-        if self.unsettled.effects.is_empty() && self.unsettled.scope.is_none() {
-            return Ok(());
+    /// Takes several inputs as far as the sync, which is somebody else's: what they set free is held
+    /// until [`completed`](Self::completed). Each that is in gets its ticket.
+    pub(crate) fn hold_each<I>(
+        &mut self,
+        inputs: Vec<I>,
+        batch: impl Fn(&Self, I) -> Result<Batch, EngineError>,
+    ) -> Vec<Result<Ticket, EngineError>> {
+        let (mut results, staged) = self.take_in(inputs, batch);
+        let tickets: Vec<Ticket> = results.iter().map(|_| self.draw_ticket()).collect();
+        let is_in = |(ticket, result): (&Ticket, &Result<(), EngineError>)| {
+            result.is_ok().then_some(*ticket)
+        };
+        let completed: Vec<Ticket> = tickets.iter().zip(&results).filter_map(is_in).collect();
+        if !completed.is_empty() || !staged.effects.is_empty() {
+            let following = Following { completed, ..Following::default() };
+            if let Err(error) = self.hold(staged, following) {
+                fail_all(&mut results, &error);
+            }
         }
-        let gated = self.write(Batch::default())?;
-        self.settle(gated, None)
+        results.into_iter().zip(tickets).map(|(result, ticket)| result.map(|()| ticket)).collect()
     }
 
-    /// Acts on effects and plans until there is nothing new.
-    pub(crate) fn settle(
+    /// Check, append, commit, for each of several inputs.
+    fn take_in<I>(
         &mut self,
-        gated: Gated<Effects>,
-        first: Option<Scope>,
-    ) -> Result<(), EngineError> {
-        let effects = gated.release(self.logs.proofs()).map_err(|_| EngineError::NotDurable)?;
-        self.logs.observe(Boundary::Release);
-        let mut scope = self.act(effects);
+        inputs: Vec<I>,
+        batch: impl Fn(&Self, I) -> Result<Batch, EngineError>,
+    ) -> (Vec<Result<(), EngineError>>, Staged) {
+        let mut staged = core::mem::take(&mut self.unsettled.staged);
+        let results = inputs
+            .into_iter()
+            .map(|input| batch(self, input).and_then(|batch| self.stage_batch(batch, &mut staged)))
+            .collect();
+        (results, staged)
+    }
+
+    /// Acts on what was committed before a store failed, and on what is in flight.
+    pub(crate) fn catch_up(&mut self) -> Result<(), EngineError> {
+        let is_settled = self.unsettled.staged.effects.is_empty() && self.unsettled.scope.is_none();
+        if is_settled && self.in_flight.is_empty() {
+            return Ok(());
+        }
+        let caught_up = self.write(Batch::default()).and_then(|()| self.settle(None));
+        if caught_up.is_err() {
+            // A full disk must not let a thief go.
+            self.refresh_due_claims();
+        }
+        caught_up
+    }
+
+    /// Acts on what is durable and plans until there is nothing new, with a sync for each plan.
+    pub(crate) fn settle(&mut self, first: Option<Scope>) -> Result<(), EngineError> {
+        self.advance(first, Pace::AtOnce)
+    }
+
+    /// Acts on what has become durable, and plans. What the plans write is in flight when this
+    /// returns, and goes on from here when that is durable.
+    pub(crate) fn completed(&mut self) -> Result<(), EngineError> {
+        self.advance(None, Pace::Late)
+    }
+
+    /// Release, act, and the order again for what a plan writes.
+    ///
+    /// A plan sees machines that may be ahead of the disk. What it tells and advises is held behind
+    /// everything that it saw, and what it writes lies behind that in the same log: no crash takes
+    /// the cause and leaves the consequence. Two logs have no such order, so that a plan that writes
+    /// has everything synced first, and is made again.
+    fn advance(&mut self, first: Option<Scope>, pace: Pace) -> Result<(), EngineError> {
+        let mut scope = self.open_gates();
         for more in first.into_iter().chain(self.unsettled.scope.take()) {
             scope = merge(scope, more);
         }
         for _ in 0..ROUNDS_MAX {
+            if pace == Pace::AtOnce && !self.in_flight.is_empty() {
+                self.unsettled.scope = Some(scope);
+                return Err(EngineError::NotDurable);
+            }
             if is_empty(&scope) {
                 return Ok(());
             }
             self.warm_for(&scope);
             let plan = self.plan(&scope);
-            let Sorted { entries, tell, has_replays } = self.sort_actions(plan);
-            let is_quiet = entries.is_empty();
-            let gated = match self.write(Batch { entries, tip: None }) {
-                Ok(gated) => gated,
-                Err(error) => {
+            let sorted = self.sort_actions(plan);
+            let writes = !sorted.entries.is_empty();
+            if writes && !self.in_flight.is_empty() && !self.logs.is_one() {
+                if let Err(error) = self.logs.sync_all() {
                     self.unsettled.scope = Some(scope);
-                    return Err(error);
+                    return Err(error.into());
                 }
-            };
-            for (payment_id, events) in tell {
-                self.outbox.set(payment_id, events);
+                scope = merge(self.open_gates(), scope);
+                continue;
             }
-            if is_quiet {
-                return Ok(());
+            let written = self.follow_plan(sorted, &scope).and_then(|()| match pace {
+                Pace::AtOnce => Ok(self.logs.sync_all()?),
+                Pace::Late => Ok(()),
+            });
+            if let Err(error) = written {
+                self.unsettled.scope = Some(scope);
+                return Err(error);
             }
-            let effects = gated.release(self.logs.proofs()).map_err(|_| EngineError::NotDurable)?;
-            self.logs.observe(Boundary::Release);
-            let again = match scope {
-                // What was in flight is durable now, and the node has to learn of it.
-                Scope::All if has_replays => Scope::All,
-                Scope::All => {
-                    Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::new() }
-                }
-                Scope::Changed { payments, .. } => {
-                    Scope::Changed { payments, forwards: BTreeSet::new() }
-                }
-            };
-            scope = merge(self.act(effects), again);
+            scope = self.open_gates();
         }
         Err(EngineError::Restless)
+    }
+
+    /// Check, append, commit what a plan says is written, and hold what it says is told.
+    fn follow_plan(&mut self, sorted: Sorted, scope: &Scope) -> Result<(), EngineError> {
+        let Sorted { entries, tell, advice, has_replays } = sorted;
+        let is_quiet = entries.is_empty();
+        let again = match scope {
+            _ if is_quiet => None,
+            // What was in flight is durable then, and the node has to learn of it.
+            Scope::All if has_replays => Some(Scope::All),
+            Scope::All => None,
+            Scope::Changed { payments, .. } => {
+                Some(Scope::Changed { payments: payments.clone(), forwards: BTreeSet::new() })
+            }
+        };
+        let following = Following { tell, advice, again, is_quiet, completed: Vec::new() };
+        let staged = self.stage_alone(Batch { entries, tip: None })?;
+        self.hold(staged, following)
     }
 
     pub(crate) fn plan(&self, scope: &Scope) -> Plan {
@@ -195,420 +239,108 @@ impl Driver {
         }
     }
 
-    /// Check, append, commit, sync. What may become visible comes back gated.
-    pub(crate) fn write(&mut self, batch: Batch) -> Result<Gated<Effects>, EngineError> {
-        let effects = core::mem::take(&mut self.unsettled.effects);
-        let mut staged = Staged { effects, ..Staged::default() };
-        match self.stage(batch, &mut staged) {
-            Ok(()) => self.seal(staged),
-            Err(error) => {
-                self.unsettled.effects = staged.effects;
-                Err(error)
-            }
-        }
+    /// Check, append, commit, sync. What may become visible is held until [`settle`](Self::settle).
+    pub(crate) fn write(&mut self, batch: Batch) -> Result<(), EngineError> {
+        let staged = self.stage_alone(batch)?;
+        self.seal(staged)
     }
 
-    /// Check, append, commit. `staged` says also of a failure what was committed before it.
-    fn stage(&mut self, batch: Batch, staged: &mut Staged) -> Result<(), EngineError> {
-        let has_releases = batch
-            .entries
-            .iter()
-            .any(|entry| matches!(entry, Entry::Monitor(_, MonitorRecord::Release(_))));
-        for wave in waves(batch.entries) {
-            self.write_wave(&wave, &mut staged.effects)?;
-        }
-        staged.has_releases |= has_releases;
-        staged.tip = batch.tip.or(staged.tip.take());
-        Ok(())
+    /// Sync, for everything that was staged.
+    fn seal(&mut self, staged: Staged) -> Result<(), EngineError> {
+        self.hold(staged, Following::default())?;
+        Ok(self.logs.sync_all()?)
     }
 
-    /// Sync, for everything that was staged. What may become visible comes back gated.
-    fn seal(&mut self, staged: Staged) -> Result<Gated<Effects>, EngineError> {
-        let Staged { effects, tip, has_releases } = staged;
-        match self.make_durable(&effects, tip, has_releases) {
+    /// Appends the cards and the tip, and puts what was staged behind the gate of its place.
+    fn hold(&mut self, staged: Staged, following: Following) -> Result<(), EngineError> {
+        let held = self.append_cards(&staged.effects, staged.tip);
+        match held.and_then(|()| Ok(self.logs.end()?)) {
             Ok(monitors_end) => {
-                let gated = Gated::new(effects, monitors_end);
-                Ok(match self.books_end {
+                let Staged { effects, tip: _, has_releases, channels, updates } = staged;
+                let tickets = following.completed.len();
+                let gated = Gated::new((effects, following), monitors_end);
+                let gated = match self.books_end {
                     Some(books_end) => gated.and_after(books_end),
                     None => gated,
-                })
+                };
+                let held = InFlight { gated, has_releases, tickets, channels, updates };
+                self.in_flight.push_back(held);
+                Ok(())
             }
             Err(error) => {
-                self.unsettled.effects = effects;
+                // A later tip comes with its own block.
+                self.unsettled.staged = Staged { tip: None, ..staged };
                 Err(error)
             }
         }
     }
 
-    /// Appends the cards and the tip, and syncs.
-    fn make_durable(
-        &mut self,
-        effects: &Effects,
-        tip: Option<ChainTip>,
-        has_releases: bool,
-    ) -> Result<Lsn, EngineError> {
-        self.append_cards(effects, tip)?;
-        let monitors_end = self.logs.end()?;
-        self.logs.sync_all()?;
-        if has_releases {
-            self.logs.observe(Boundary::PaymentReleased);
-        }
-        self.compact_where_due(effects);
-        Ok(monitors_end)
-    }
-
-    fn write_wave(&mut self, wave: &Wave, effects: &mut Effects) -> Result<(), EngineError> {
-        for (channel_id, record) in &wave.monitors {
-            if !matches!(record, MonitorRecord::Created(_)) {
-                self.warm(*channel_id)?;
-            }
-        }
-        // Check.
-        let Checked { mut payment, born, accepted } = self.check_wave(wave)?;
-        // Append: the books first, and durable before the monitors when they have their own log.
-        let payment_body = payment.as_ref().map(|(record, _)| wire::encode_payment_record(record));
-        let records = born
-            .iter()
-            .map(|(record, monitor)| (monitor.state().parameters.channel_id, *record))
-            .chain(accepted.iter().map(|(channel_id, record, _)| (*channel_id, *record)));
-        let bodies: Vec<(ChannelId, Vec<u8>)> = records
-            .map(|(channel_id, record)| (channel_id, wire::encode_monitor_record(record)))
-            .collect();
-        // Without a card a start would not know of the channel, so its first one is in this append;
-        // it covers nothing yet.
-        let cards: Vec<(ChannelId, Vec<u8>)> = born
-            .iter()
-            .map(|(_, monitor)| monitor.card())
-            .map(|card| (card.channel_id, wire::encode_card(&card)))
-            .collect();
-        if let (Some(body), false) = (&payment_body, self.logs.is_one()) {
-            self.append_payment(body)?;
-            // The book's log has it, whatever becomes of the monitors' half.
-            self.commit_payment(payment.take(), body.len());
-            if !bodies.is_empty() {
-                self.logs.sync(LogKind::Books)?;
-            }
-        }
-        let last = self.append_wave(payment_body.as_deref(), &bodies, &cards)?;
-        // Commit.
-        self.commit_payment(payment, payment_body.as_ref().map_or(0, Vec::len));
-        let mut sizes = bodies.iter().map(|(_, body)| body.len());
-        for ((_, monitor), bytes) in born.into_iter().zip(&mut sizes) {
-            let channel_id = monitor.state().parameters.channel_id;
-            let mut growth = Growth::default();
-            growth.add(bytes);
-            self.channels.insert(channel_id, Warm { monitor, last, growth });
-            effects.push((channel_id, Effect::CardChanged));
-        }
-        for ((channel_id, _, token), bytes) in accepted.into_iter().zip(sizes) {
-            let warm = self.channels.get_mut(channel_id)?;
-            warm.last = last;
-            warm.growth.add(bytes);
-            effects
-                .extend(warm.monitor.commit(token).into_iter().map(|effect| (channel_id, effect)));
-        }
-        Ok(())
-    }
-
-    /// Checks a wave whole; what says nothing new is left out.
-    fn check_wave<'w>(&self, wave: &'w Wave) -> Result<Checked<'w>, EngineError> {
-        let mut checked = Checked::default();
-        if let Some(record) = &wave.payment {
-            let token = self.payments.check(record)?;
-            checked.payment = (!token.is_noop()).then_some((record, token));
-        }
-        for (channel_id, record) in &wave.monitors {
-            let channel_id = *channel_id;
-            let refused = |source| EngineError::Monitor { channel_id, source };
-            if let MonitorRecord::Created(new) = record {
-                if self.channels.contains(channel_id) {
-                    return Err(EngineError::ChannelExists(channel_id));
-                }
-                let monitor = Monitor::create((**new).clone()).map_err(refused)?;
-                checked.born.push((record, monitor));
-                continue;
-            }
-            let monitor = &self.channels.get(channel_id)?.monitor;
-            let token = monitor.check(record).map_err(refused)?;
-            if !token.is_noop() {
-                checked.accepted.push((channel_id, record, token));
-            }
-        }
-        Ok(checked)
-    }
-
-    /// Appends a record of the book to the log that is the books' alone.
-    fn append_payment(&mut self, body: &[u8]) -> Result<(), EngineError> {
-        let frame = Frame::Record { stream: Stream::Payments, body };
-        self.books_end = Some(self.logs.append(LogKind::Books, &[frame])?);
-        Ok(())
-    }
-
-    fn commit_payment(
-        &mut self,
-        payment: Option<(&PaymentRecord, lastword_payments::Accepted<'_>)>,
-        bytes: usize,
-    ) {
-        let Some((record, token)) = payment else { return };
-        self.payments.commit(token);
-        self.book_growth.add(bytes);
-        match record {
-            PaymentRecord::Intent(intent)
-            | PaymentRecord::Rebuilt(intent)
-            | PaymentRecord::Retried(intent) => self.note_deadline(intent),
-            PaymentRecord::Abandoned { .. }
-            | PaymentRecord::Decided { .. }
-            | PaymentRecord::Handled { .. }
-            | PaymentRecord::Adopted { .. }
-            | PaymentRecord::Dropped { .. }
-            | PaymentRecord::EpochRaised { .. } => {}
-        }
-    }
-
-    /// Appends one wave to the monitors' log, with the book's record where they share it, and
-    /// returns the end of that log.
-    fn append_wave(
-        &mut self,
-        payment: Option<&[u8]>,
-        monitors: &[(ChannelId, Vec<u8>)],
-        cards: &[(ChannelId, Vec<u8>)],
-    ) -> Result<Lsn, EngineError> {
-        let mut frames = Vec::with_capacity(monitors.len() + cards.len() + 1);
-        let payment = payment.filter(|_| self.logs.is_one());
-        if let Some(body) = payment {
-            frames.push(Frame::Record { stream: Stream::Payments, body });
-        }
-        frames.extend(monitors.iter().map(|(channel_id, body)| Frame::Record {
-            stream: Stream::Channel(*channel_id),
-            body,
-        }));
-        frames.extend(
-            cards.iter().map(|(channel_id, body)| Frame::Card {
-                stream: Stream::Channel(*channel_id),
-                body,
-            }),
-        );
-        if frames.is_empty() {
-            return Ok(self.logs.end()?);
-        }
-        let last = self.logs.append(LogKind::Monitors, &frames)?;
-        if payment.is_some() {
-            self.books_end = Some(last);
-        }
-        Ok(last)
-    }
-
-    /// Appends the cards that changed, behind the records that changed them, and the tip.
-    ///
-    /// A crash between the two leaves a card that is older than a record of its channel; the start
-    /// finds that by the position that a card covers, and reads the channel instead.
-    fn append_cards(
-        &mut self,
-        effects: &Effects,
-        tip: Option<ChainTip>,
-    ) -> Result<(), EngineError> {
-        let changed: BTreeSet<ChannelId> = effects
-            .iter()
-            .filter(|(_, effect)| matches!(effect, Effect::CardChanged))
-            .map(|(channel_id, _)| *channel_id)
-            .collect();
-        let mut cards = Vec::with_capacity(changed.len());
-        for channel_id in changed {
-            let warm = self.channels.get(channel_id)?;
-            let card = Card { covers: warm.last.position, ..warm.monitor.card() };
-            cards.push((Stream::Channel(channel_id), wire::encode_card(&card)));
-            self.channels.follow(&card);
-        }
-        if let Some(tip) = tip {
-            cards.push((Stream::Chain, wire::encode_chain_tip(&tip)));
-        }
-        if cards.is_empty() {
-            return Ok(());
-        }
-        let frames: Vec<Frame<'_>> =
-            cards.iter().map(|(stream, body)| Frame::Card { stream: *stream, body }).collect();
-        self.logs.append(LogKind::Monitors, &frames)?;
-        Ok(())
-    }
-
-    /// Appends the tip after blocks that concerned no channel. It need not be synced: an older tip
-    /// only means that they are looked at again.
-    pub(crate) fn append_tip(&mut self) -> Result<(), EngineError> {
-        let tip = wire::encode_chain_tip(&self.tracker.chain_tip());
-        let frame = Frame::Card { stream: Stream::Chain, body: &tip };
-        self.logs.append(LogKind::Monitors, &[frame])?;
-        Ok(())
-    }
-
-    /// Puts snapshots of what has grown long; the next sync makes them durable. A failure costs replay time at the next start and
-    /// nothing else, so it is only said.
-    fn compact_where_due(&mut self, effects: &Effects) {
-        let touched: BTreeSet<ChannelId> = effects.iter().map(|(id, _)| *id).collect();
-        for channel_id in touched {
-            let Ok(warm) = self.channels.get_mut(channel_id) else { continue };
-            if !warm.growth.is_due() {
-                continue;
-            }
-            let body = wire::encode_monitor_state(warm.monitor.state());
-            match self.logs.compact(Stream::Channel(channel_id), warm.last, &body) {
-                Ok(()) => warm.growth = Growth::behind(body.len()),
-                Err(error) => tracing::warn!(%channel_id, %error, "no snapshot this time"),
-            }
-        }
-        if !self.book_growth.is_due() {
-            return;
-        }
-        let Some(at) = self.books_end else { return };
-        let body = wire::encode_book_state(self.payments.state());
-        match self.logs.compact(Stream::Payments, at, &body) {
-            Ok(()) => self.book_growth = Growth::behind(body.len()),
-            Err(error) => tracing::warn!(%error, "no snapshot of the book this time"),
-        }
-    }
-
-    /// Acts on released effects and returns what has to be planned again.
-    fn act(&mut self, effects: Effects) -> Scope {
-        let (mut payments, mut forwards) = (BTreeSet::new(), BTreeSet::new());
-        let mut claims = BTreeSet::new();
-        for (channel_id, effect) in effects {
-            match effect {
-                Effect::LedgerChanged(key) => {
-                    payments.extend(self.channels.payment_of(key));
-                    if self.channels.is_forward(key) {
-                        forwards.insert(key);
+    /// Releases what is durable, in the order in which it was staged, and acts on it. Returns what
+    /// has to be planned again.
+    fn open_gates(&mut self) -> Scope {
+        let mut scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::new() };
+        while let Some(held) = self.in_flight.pop_front() {
+            match held.gated.release(self.logs.proofs()) {
+                Ok((effects, following)) => {
+                    if held.has_releases {
+                        self.logs.observe(Boundary::PaymentReleased);
                     }
-                    self.channels.recount(key);
+                    scope = merge(scope, self.let_out(effects, following));
                 }
-                Effect::ClaimsChanged => {
-                    claims.insert(channel_id);
+                Err(gated) => {
+                    self.in_flight.push_front(InFlight { gated, ..held });
+                    break;
                 }
-                // The indexes follow a card when it is written.
-                Effect::CardChanged => {}
-                Effect::Alarm(alarm) => self.outbox.push_alarm(alarm),
             }
         }
-        for channel_id in claims {
-            self.refresh_claims(channel_id);
-        }
-        forwards.extend(self.channels.take_newly_on_chain());
-        Scope::Changed { payments, forwards }
+        self.refresh_due_claims();
+        scope
     }
 
-    /// Splits a plan into what is written and what is told; advice for the node is kept for it.
-    fn sort_actions(&mut self, plan: Plan) -> Sorted {
-        let Sorted { mut entries, mut tell, mut has_replays } = Sorted::default();
-        let mut rehearsed = Rehearsal::default();
-        for planned in plan.actions {
-            tracing::debug!(%planned, "planned");
-            match planned.action {
-                Action::Record(record) => entries.push(Entry::Payment(record)),
-                Action::Tell { payment_id, events } => tell.push((payment_id, events)),
-                Action::Release(release) => entries
-                    .push(Entry::Monitor(release.htlc.channel_id, MonitorRecord::Release(release))),
-                Action::ReplayUpdate(ref update) => match rehearsed.allow(&self.channels, update) {
-                    Ok(()) => {
-                        let record = MonitorRecord::Update(update.clone());
-                        entries.push(Entry::Monitor(update.channel_id, record));
-                        has_replays = true;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "an update that was in flight is refused");
-                        self.advise(planned);
-                    }
-                },
-                Action::MonitorBehind { channel_id, durable, .. } => {
-                    entries.extend(self.data_loss(channel_id, durable));
-                    self.advise(planned);
-                }
-                // It waits for what this very plan writes.
-                Action::Wait { .. } if planned.reason == Reason::InFlight => {}
-                Action::GiveUp(given_up) => entries.push(Entry::Monitor(
-                    given_up.htlc.channel_id,
-                    MonitorRecord::GivenUp(given_up),
-                )),
-                Action::NoteInboundOnChain { outbound: htlc, inbound: _ } => entries
-                    .push(Entry::Monitor(htlc.channel_id, MonitorRecord::InboundOnChain { htlc })),
-                Action::Wait { .. }
-                | Action::Retry { .. }
-                | Action::ClaimInbound { .. }
-                | Action::FailInbound { .. }
-                | Action::ReportUnknownForward { .. }
-                | Action::MarkChannelClosed { .. }
-                | Action::ManagerBehind { .. }
-                | Action::UpdatesDurable { .. } => self.advise(planned),
+    fn let_out(&mut self, effects: Effects, following: Following) -> Scope {
+        let Following { tell, advice, again, is_quiet, completed } = following;
+        self.compact_where_due(&effects);
+        for (payment_id, events) in tell {
+            self.outbox.set(payment_id, events);
+        }
+        for planned in advice {
+            self.advise(planned);
+        }
+        if !is_quiet {
+            self.logs.observe(Boundary::Release);
+        }
+        self.completed.extend(completed);
+        let scope = self.act(effects);
+        again.into_iter().fold(scope, merge)
+    }
+
+    /// Asks for the claims of the channels that changed. Where a later record of a channel is in
+    /// flight, its machine may want what is not durable yet, its own commitment broadcast above all:
+    /// then its claims wait. Not behind a sync that failed, for it may be long until the next start;
+    /// of a channel that is spent, what is wanted is a confirmed output.
+    fn refresh_due_claims(&mut self) {
+        let due = core::mem::take(&mut self.claims_due);
+        for channel_id in due {
+            let is_ahead = self.in_flight.iter().any(|later| later.channels.contains(&channel_id))
+                || self.unsettled.staged.channels.contains(&channel_id);
+            let is_spent = || {
+                let warm = self.channels.get(channel_id);
+                warm.is_ok_and(|warm| warm.monitor.state().funding_spend.is_some())
+            };
+            if !is_ahead || (self.logs.is_poisoned() && is_spent()) {
+                self.refresh_claims(channel_id);
+            } else {
+                self.claims_due.insert(channel_id);
             }
         }
-        Sorted { entries, tell, has_replays }
-    }
-
-    fn advise(&mut self, planned: Planned) {
-        if !self.advice.contains(&planned) {
-            self.advice.push(planned);
-        }
-    }
-
-    /// What makes sure that a commitment which may be revoked is never broadcast.
-    fn data_loss(&self, channel_id: ChannelId, durable: UpdateId) -> Option<Entry> {
-        let is_known = self.channels.get(channel_id).ok()?.monitor.state().data_loss;
-        let update_id = durable.next().filter(|_| !is_known)?;
-        let update = MonitorUpdate { channel_id, update_id, steps: vec![UpdateStep::DataLoss] };
-        Some(Entry::Monitor(channel_id, MonitorRecord::Update(update)))
     }
 }
 
-/// A plan, sorted by what is done with it.
-#[derive(Default)]
-struct Sorted {
-    /// What is written.
-    entries: Vec<Entry>,
-    /// What is told of each payment.
-    tell: Vec<(PaymentId, Vec<Event>)>,
-    /// Whether updates that were in flight are among what is written.
-    has_replays: bool,
-}
-
-/// Monitors as they will be when updates are in: a plan may hold several of one channel, and one that
-/// is refused must not stop the others.
-#[derive(Default)]
-struct Rehearsal(BTreeMap<ChannelId, Monitor>);
-
-impl Rehearsal {
-    fn allow(&mut self, channels: &Channels, update: &MonitorUpdate) -> Result<(), EngineError> {
-        let channel_id = update.channel_id;
-        let monitor = match self.0.entry(channel_id) {
-            BTreeEntry::Occupied(known) => known.into_mut(),
-            BTreeEntry::Vacant(place) => place.insert(channels.get(channel_id)?.monitor.clone()),
-        };
-        let record = MonitorRecord::Update(update.clone());
-        let refused = |source| EngineError::Monitor { channel_id, source };
-        monitor.apply(&record).map(|_| ()).map_err(refused)
+/// Fails what shared a sync that failed.
+fn fail_all(results: &mut [Result<(), EngineError>], error: &EngineError) {
+    for result in results.iter_mut().filter(|result| result.is_ok()) {
+        *result = Err(error.copy());
     }
-}
-
-/// Cuts a batch so that in each wave a machine gets at most one record, in order.
-fn waves(entries: Vec<Entry>) -> Vec<Wave> {
-    let mut waves: Vec<Wave> = Vec::new();
-    let mut payments = 0;
-    let mut monitors: BTreeMap<ChannelId, usize> = BTreeMap::new();
-    for entry in entries {
-        let index = match &entry {
-            Entry::Payment(_) => &mut payments,
-            Entry::Monitor(channel_id, _) => monitors.entry(*channel_id).or_default(),
-        };
-        if *index == waves.len() {
-            waves.push(Wave::default());
-        }
-        if let Some(wave) = waves.get_mut(*index) {
-            match entry {
-                Entry::Payment(record) => wave.payment = Some(record),
-                Entry::Monitor(channel_id, record) => {
-                    wave.monitors.insert(channel_id, record);
-                }
-            }
-        }
-        *index += 1;
-    }
-    waves
 }
 
 fn is_empty(scope: &Scope) -> bool {

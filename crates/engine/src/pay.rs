@@ -12,7 +12,7 @@ use lastword_types::{
 
 use crate::driver::{Driver, Request};
 use crate::error::EngineError;
-use crate::order::{Batch, Entry};
+use crate::stage::{Batch, Entry};
 
 impl Driver {
     /// Starts a payment: the intent first, then the updates that hold its HTLCs, as one append.
@@ -53,6 +53,7 @@ impl Driver {
     ///
     /// A refusal of the book, a failure of the store.
     pub fn abandon_payment(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
+        self.wait_for_disk()?;
         let Some(view) = self.payments.payment(payment_id) else {
             return Err(EngineError::Payment(PaymentError::UnknownPayment { payment_id }));
         };
@@ -86,6 +87,7 @@ impl Driver {
         attempt: Intent,
         updates: Vec<MonitorUpdate>,
     ) -> Result<(), EngineError> {
+        self.wait_for_disk()?;
         let payment_id = attempt.payment_id;
         self.check_owed(&attempt)?;
         check_parts(&attempt, &updates)?;
@@ -145,7 +147,7 @@ impl Driver {
         });
     }
 
-    /// Says what is known of a payment, live or long finished.
+    /// Says what is durably known of a payment, live or long finished; what is in flight is waited for.
     ///
     /// A payment that the book does not know costs a look into every monitor.
     ///
@@ -153,6 +155,7 @@ impl Driver {
     ///
     /// A failure of the store. A damaged channel is left out; [`damaged`](Self::damaged) names it.
     pub fn payment_status(&mut self, payment_id: PaymentId) -> Result<PaymentStatus, EngineError> {
+        self.wait_for_disk()?;
         let mut channels = self.channels.channels_of(payment_id);
         if self.payments.payment(payment_id).is_none() && channels.is_empty() {
             channels = self.search(payment_id)?;

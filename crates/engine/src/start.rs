@@ -1,7 +1,7 @@
 //! The start: from nothing, from monitors alone, or from monitors and a book of any age, by one
 //! path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::ControlFlow;
 
@@ -18,8 +18,9 @@ use crate::driver::Driver;
 use crate::error::EngineError;
 use crate::growth::Growth;
 use crate::logs::Logs;
-use crate::order::{Batch, Entry, Unsettled};
+use crate::order::Unsettled;
 use crate::ports::Ports;
+use crate::stage::{Batch, Entry};
 
 impl Driver {
     /// Puts a node together again from its stores.
@@ -62,6 +63,10 @@ impl Driver {
             books_end: None,
             book_growth,
             unsettled: Unsettled::default(),
+            in_flight: VecDeque::new(),
+            completed: Vec::new(),
+            tickets_given: 0,
+            claims_due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
         };
         driver.note_deadlines();
@@ -69,8 +74,8 @@ impl Driver {
             driver.warm_at_start(channel_id)?;
         }
         driver.leave_unknown_blocks()?;
-        let gated = driver.write(Batch::default())?;
-        driver.settle(gated, Some(Scope::All))?;
+        driver.write(Batch::default())?;
+        driver.settle(Some(Scope::All))?;
         // What an older book held open is decided now, and durable: what begins from here on is
         // newer than whatever was dropped (rule R10).
         let pruned_behind = driver.channels.pruned_behind();

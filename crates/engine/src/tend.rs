@@ -9,7 +9,7 @@ use lastword_wire as wire;
 
 use crate::driver::Driver;
 use crate::error::EngineError;
-use crate::order::{Batch, Entry};
+use crate::stage::{Batch, Entry};
 
 /// Tombstones in one channel for which the book enters a new epoch, so that they are dropped: the
 /// cost of an epoch is spread over them.
@@ -19,7 +19,7 @@ impl Driver {
     /// Archives and drops what may go, in the channels that changed since the last time or have
     /// waited since then.
     pub(crate) fn tend(&mut self) {
-        if self.logs.is_poisoned() {
+        if self.logs.is_poisoned() || !self.in_flight.is_empty() {
             return;
         }
         let mut waiting = BTreeSet::new();
@@ -64,8 +64,8 @@ impl Driver {
             return Ok(Over::Named);
         }
         let entries = vec![Entry::Monitor(channel_id, MonitorRecord::Archive)];
-        let gated = self.write(Batch { entries, tip: None })?;
-        self.settle(gated, None)?;
+        self.write(Batch { entries, tip: None })?;
+        self.settle(None)?;
         let warm = self.channels.get(channel_id)?;
         let body = wire::encode_monitor_state(warm.monitor.state());
         // Without it the channel is read from its older snapshot and the records behind that.
@@ -90,6 +90,7 @@ impl Driver {
     ///
     /// A failure of the store; what is not dropped is dropped another time.
     pub fn drop_tombstones(&mut self) -> Result<(), EngineError> {
+        self.wait_for_disk()?;
         let all: BTreeSet<ChannelId> = self.channels.ids().collect();
         for channel_id in &all {
             if let Err(error) = self.warm(*channel_id) {
@@ -111,8 +112,8 @@ impl Driver {
         self.enter_epoch(behind)?;
         let record = MonitorRecord::PruneTombstones { behind };
         let entries = channels.into_iter().map(|id| Entry::Monitor(id, record.clone())).collect();
-        let gated = self.write(Batch { entries, tip: None })?;
-        self.settle(gated, None)
+        self.write(Batch { entries, tip: None })?;
+        self.settle(None)
     }
 
     /// Returns an epoch that no book ever entered which is older than a tombstone that is there: the
@@ -129,8 +130,8 @@ impl Driver {
     /// Makes it durable that the book has entered an epoch.
     pub(crate) fn enter_epoch(&mut self, epoch: BookEpoch) -> Result<(), EngineError> {
         let entries = vec![Entry::Payment(PaymentRecord::EpochRaised { epoch })];
-        let gated = self.write(Batch { entries, tip: None })?;
-        self.settle(gated, None)
+        self.write(Batch { entries, tip: None })?;
+        self.settle(None)
     }
 
     /// Says whether every payment with a tombstone in a channel is over and released everywhere: an

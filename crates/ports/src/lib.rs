@@ -20,6 +20,6 @@ pub use chain::{
 pub use durable::{Durable, Gated, LogId, Lsn, Proofs};
 pub use event::{EventHandler, HandlerError};
 pub use ledger::{Ledger, LedgerHead, LedgerState, Ledgers};
-pub use log::{Frame, Place, StoreError, StoreErrorKind, Stream, UpdateLog};
+pub use log::{Frame, Place, StoreError, StoreErrorKind, Stream, SyncJob, UpdateLog};
 pub use signer::{ChannelSigner, SignerError, SigningRequest};
 pub use snapshot::{Snapshot, SnapshotStore, Store, StoredCard};

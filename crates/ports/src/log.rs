@@ -51,7 +51,8 @@ pub enum Frame<'a> {
 /// - after a crash hold a *prefix* of the appended batches, with at least everything synced;
 /// - replay the records of one stream in the order of their appends, whole and unchanged;
 /// - refuse damaged bytes with [`StoreErrorKind::Corrupt`] and their [`Place`], never guess;
-/// - after a failed sync refuse every later call with [`StoreErrorKind::Poisoned`];
+/// - after a failed sync, or a failed [`SyncJob`], refuse every later call with
+///   [`StoreErrorKind::Poisoned`];
 /// - call [`Durable::attest`] only for what a crash cannot take away any more.
 ///
 /// Conformance: `lastword_testkit::conformance::update_log(&mut MyHarness::new())`.
@@ -73,6 +74,21 @@ pub trait UpdateLog {
     ///
     /// [`StoreError`]. Any error is sticky: what is durable can only be learned by opening again.
     fn sync(&mut self) -> Result<Durable, StoreError>;
+
+    /// Begins to make every earlier append durable, and returns the rest of the work: any thread may
+    /// do it while this log is used on.
+    ///
+    /// A log that can do only one thing at a time keeps this method as it is: then it syncs here.
+    /// One that overrides it lets jobs be run in any order, several at once, or never. The proof of
+    /// a job covers what was appended before it was begun, also if an earlier job was never run;
+    /// [`sync`](Self::sync) covers everything, whatever jobs are about.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of [`sync`](Self::sync); what the job says is as sticky.
+    fn begin_sync(&mut self) -> Result<SyncJob, StoreError> {
+        self.sync().map(|durable| SyncJob::done(Ok(durable)))
+    }
 
     /// Visits the records of a stream behind `after` (all of them for `None`), oldest first, until
     /// the visitor breaks.
@@ -99,6 +115,52 @@ pub trait UpdateLog {
     ///
     /// [`StoreError`]; nothing was forgotten.
     fn prune(&mut self, stream: Stream, upto: Lsn) -> Result<(), StoreError>;
+}
+
+/// A sync that was begun and is finished by whoever runs it, on any thread.
+///
+/// A job that is dropped proves nothing and harms nothing: a later sync covers what it would have.
+#[must_use = "nothing is proven before it has run"]
+pub struct SyncJob(Job);
+
+enum Job {
+    Done(Result<Durable, StoreError>),
+    Later(Box<dyn FnOnce() -> Result<Durable, StoreError> + Send>),
+}
+
+impl SyncJob {
+    /// Makes a job of work that is still to be done.
+    pub fn later(work: impl FnOnce() -> Result<Durable, StoreError> + Send + 'static) -> Self {
+        Self(Job::Later(Box::new(work)))
+    }
+
+    /// Makes a job of a sync that has returned.
+    pub fn done(result: Result<Durable, StoreError>) -> Self {
+        Self(Job::Done(result))
+    }
+
+    /// Says whether running it takes no time.
+    pub fn is_done(&self) -> bool {
+        matches!(self.0, Job::Done(_))
+    }
+
+    /// Finishes the sync; it may block for as long as the disk does.
+    ///
+    /// # Errors
+    ///
+    /// As [`UpdateLog::sync`].
+    pub fn run(self) -> Result<Durable, StoreError> {
+        match self.0 {
+            Job::Done(result) => result,
+            Job::Later(work) => work(),
+        }
+    }
+}
+
+impl fmt::Debug for SyncJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncJob").field("is_done", &self.is_done()).finish()
+    }
 }
 
 /// Where in a store something is.
@@ -181,6 +243,10 @@ macro_rules! forward_update_log {
 
             fn sync(&mut self) -> Result<Durable, StoreError> {
                 (**self).sync()
+            }
+
+            fn begin_sync(&mut self) -> Result<SyncJob, StoreError> {
+                (**self).begin_sync()
             }
 
             fn replay(

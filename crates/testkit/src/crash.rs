@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lastword_ports::{
     Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
-    StoredCard, Stream, UpdateLog,
+    StoredCard, Stream, SyncJob, UpdateLog,
 };
 
 use crate::state::{Operation, State};
@@ -77,9 +77,36 @@ struct Inner {
     durable: Arc<State>,
     /// What was done since, in order.
     waiting: Vec<Operation>,
+    /// How many operations are in `durable` by a sync.
+    synced: u64,
     /// `durable` with `waiting` done to it.
     live: Arc<State>,
     writes: Writes,
+}
+
+impl Inner {
+    /// Says how many operations there have been.
+    fn done(&self) -> u64 {
+        self.synced + u64::try_from(self.waiting.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes the first so many operations durable, and returns where the durable part ends.
+    fn sync_first(&mut self, operations: u64) -> u64 {
+        if operations >= self.done() {
+            self.synced = self.done();
+            self.waiting.clear();
+            self.durable = Arc::clone(&self.live);
+        } else {
+            let durable = Arc::make_mut(&mut self.durable);
+            let count = usize::try_from(operations.saturating_sub(self.synced));
+            for operation in self.waiting.drain(..count.unwrap_or(0)) {
+                durable.apply(&operation);
+                self.synced += 1;
+            }
+        }
+        self.writes.syncs += 1;
+        self.durable.end
+    }
 }
 
 impl CrashStore {
@@ -186,11 +213,18 @@ impl UpdateLog for CrashStore {
 
     fn sync(&mut self) -> Result<Durable, StoreError> {
         let mut inner = self.inner();
-        let inner = &mut *inner;
-        inner.waiting.clear();
-        inner.durable = Arc::clone(&inner.live);
-        inner.writes.syncs += 1;
-        Ok(Durable::attest(self.lsn(inner.durable.end)))
+        let done = inner.done();
+        Ok(Durable::attest(self.lsn(inner.sync_first(done))))
+    }
+
+    /// Begins a sync; nothing is durable before its job has run. Jobs may run in any order, or never.
+    fn begin_sync(&mut self) -> Result<SyncJob, StoreError> {
+        let store = self.clone();
+        let done = self.inner().done();
+        Ok(SyncJob::later(move || {
+            let end = store.inner().sync_first(done);
+            Ok(Durable::attest(store.lsn(end)))
+        }))
     }
 
     fn replay(

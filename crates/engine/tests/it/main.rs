@@ -14,6 +14,7 @@ mod gate;
 mod handle;
 mod idle;
 mod inbound;
+mod late;
 mod matrix;
 mod mempool;
 mod node;
