@@ -6,13 +6,17 @@
 
 use std::path::PathBuf;
 
+use crate::bugs;
 use crate::run::{cargo, check, root};
 
 /// What puts tokens in the place of keys.
-const TOKENS: &str = "--cfg secp256k1_fuzz";
+pub(crate) const TOKENS: &str = "--cfg secp256k1_fuzz";
 
-/// Runs it; the arguments are the explorer's, and `--real-keys`.
+/// Runs it; the arguments are the explorer's, and `--real-keys`. With `--bug` it is another build.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    if arguments.iter().any(|argument| argument == "--bug" || argument == "--bugs") {
+        return bugs::run_one("crash", arguments);
+    }
     let (ours, explorers): (Vec<_>, Vec<_>) =
         arguments.iter().partition(|argument| *argument == "--real-keys");
     let mut explorer = cargo(&["run", "--quiet", "--release", "-p", "lastword-explore", "--"]);

@@ -6,6 +6,7 @@
 mod alone;
 mod bench;
 mod bitcoind;
+mod bugs;
 mod catalogue;
 mod ci;
 mod closings;
@@ -36,7 +37,9 @@ cargo xtask COMMAND
   windows     the crash windows against the tests; --json for a program
   images      every file that a crash may leave of a store; --images N, --base SEED, --lying, --json
   vectors     the golden files and damaged copies against a reader in Python; --check, --json, --every N
-  crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys
+  crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys,
+              or --bug NAME: with a planted bug
+  bugs        every planted bug, and how fast it is found; --json, or names of bugs
   model       every state of a model of the rules, in three modes; --json for a program
   alone       each crate packaged, built and tested outside the workspace
   bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Some("crash") => crash::run(&rest),
         Some("images") => images::run(&rest),
         Some("vectors") => vectors::run(&rest),
+        Some("bugs") => bugs::run(&rest),
         Some("model") => model::run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bench") => bench::run(&rest),

@@ -6,7 +6,7 @@ use bitcoin::{Transaction, Txid};
 use lastword_chain::{Nonsense, RawBlock, Step, TrackError};
 use lastword_claims::{Refusal, Wallet};
 use lastword_ports::{ChainError, ChainErrorKind};
-use lastword_types::{BlockHeight, BlockRef, ChainDelta, ChannelId, MonitorRecord};
+use lastword_types::{BlockHeight, BlockRef, Bug, ChainDelta, ChannelId, MonitorRecord};
 
 use crate::driver::Driver;
 use crate::error::EngineError;
@@ -112,6 +112,11 @@ impl Driver {
             let mut tracker = self.tracker.clone();
             tracker.accept(&step);
             let tip = Some(tracker.chain_tip());
+            if Bug::TipBeforeBlock.is_planted() {
+                core::mem::swap(&mut self.tracker, &mut tracker);
+                self.append_tip()?;
+                core::mem::swap(&mut self.tracker, &mut tracker);
+            }
             if let Err(error) = self.submit(Batch { entries, tip }) {
                 self.claim_unwritten(&step);
                 return Err(error);

@@ -4,6 +4,7 @@ use lastword_ports::{
     Durable, Frame, Lsn, Place, Proofs, SnapshotStore, Store, StoreError, StoreErrorKind, Stream,
     SyncJob, UpdateLog,
 };
+use lastword_types::Bug;
 
 use crate::error::EngineError;
 use crate::ports::{Boundary, Observer};
@@ -96,8 +97,11 @@ impl Logs {
     pub(crate) fn append(&mut self, kind: LogKind, batch: &[Frame<'_>]) -> Result<Lsn, StoreError> {
         let log = self.log(kind);
         let lsn = log.store.append(batch)?;
-        log.is_dirty = true;
+        log.is_dirty = !Bug::AppendIsDurable.is_planted();
         log.end = Some(lsn);
+        if Bug::AppendIsDurable.is_planted() {
+            self.proofs.learn(Durable::attest(lsn));
+        }
         self.observe(Boundary::Append);
         Ok(lsn)
     }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastword_monitor::Monitor;
 use lastword_ports::{Frame, Lsn, Stream};
-use lastword_types::{Card, ChainTip, ChannelId, Effect, MonitorRecord, PaymentRecord, UpdateId};
+use lastword_types::{
+    Bug, Card, ChainTip, ChannelId, Effect, MonitorRecord, PaymentRecord, UpdateId,
+};
 use lastword_wire as wire;
 
 use crate::channels::Warm;
@@ -230,6 +232,9 @@ impl Driver {
         );
         if frames.is_empty() {
             return Ok(self.logs.end()?);
+        }
+        while Bug::PartsApart.is_planted() && frames.len() > 1 {
+            self.logs.append(LogKind::Monitors, &[frames.remove(0)])?;
         }
         let last = self.logs.append(LogKind::Monitors, &frames)?;
         if payment.is_some() {

@@ -10,7 +10,7 @@ use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
 use lastword_ports::{Ledgers as _, PaymentBook as _, Stream};
 use lastword_reload::Scope;
-use lastword_types::{BlockRef, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
+use lastword_types::{BlockRef, Bug, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
 use lastword_wire as wire;
 
 use crate::channels::Cards;
@@ -113,6 +113,9 @@ impl Driver {
         // The card may be older than the channel's last record.
         let card = warm.monitor.card();
         self.channels.follow(&card);
+        if Bug::WatchLost.is_planted() {
+            self.channels.index.set(channel_id, &[], None);
+        }
         self.refresh_claims(channel_id);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::explore::{Counts, Explorer, Options, Violation};
-use crate::scenario::{Scenario, scenarios};
+use crate::scenario::{Scenario, Shape, scenarios};
 
 /// What to explore, and how.
 ///
@@ -36,7 +36,7 @@ pub struct Hunt<'a> {
     pub options: Options,
     /// How many scenarios at once.
     pub threads: usize,
-    /// Whether the first violation ends it.
+    /// Whether the first violation ends it; the lives are then mixed, so that it comes soon.
     pub stops_at_first: bool,
     /// Which scenarios, with one log for all or (`false`) with two.
     pub wanted: &'a (dyn Fn(&Scenario, bool) -> bool + Sync),
@@ -69,11 +69,14 @@ impl Hunt<'_> {
     /// Explores.
     pub fn run(&self) -> Found {
         let begun = Instant::now();
-        let work: Vec<(Scenario, bool)> = scenarios()
+        let mut work: Vec<(Scenario, bool)> = scenarios()
             .into_iter()
             .flat_map(|scenario| [(scenario, true), (scenario, false)])
             .filter(|(scenario, is_one)| (self.wanted)(scenario, *is_one))
             .collect();
+        if self.stops_at_first {
+            work = mixed(work);
+        }
         let next = AtomicUsize::new(0);
         let is_over = AtomicBool::new(false);
         let total = Mutex::new(Found { wanted: work.len(), ..Found::default() });
@@ -109,6 +112,15 @@ impl Hunt<'_> {
         }
         (self.progress)(&total.counts);
     }
+}
+
+/// The short lives first, and each far from those before it: `place / golden ratio` wanders evenly
+/// over the list, so that a few lives are of many families.
+fn mixed(work: Vec<(Scenario, bool)>) -> Vec<(Scenario, bool)> {
+    let at = |place: usize| place * 618_034 % 1_000_000;
+    let mut places: Vec<_> = work.into_iter().enumerate().collect();
+    places.sort_by_key(|(place, (scenario, _))| (scenario.shape != Shape::Direct, at(*place)));
+    places.into_iter().map(|(_, life)| life).collect()
 }
 
 /// Explores one life; a node that panics has broken the truth too.

@@ -22,7 +22,14 @@ struct Arguments {
     threads: usize,
 }
 
+#[cfg(lastword_bugs)]
+mod bugs;
+
 fn main() -> ExitCode {
+    #[cfg(lastword_bugs)]
+    if let Some(code) = bugs::main(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        return code;
+    }
     let arguments = match arguments(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {

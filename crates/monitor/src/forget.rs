@@ -13,7 +13,7 @@
 //! There is no record of it: whoever folds the log forgets at the same places.
 
 use lastword_types::{
-    HtlcDirection, HtlcFailure, HtlcOrigin, HtlcState, MonitorState, PastHtlc, Told, Tombstone,
+    Bug, HtlcDirection, HtlcFailure, HtlcOrigin, HtlcState, MonitorState, PastHtlc, Told, Tombstone,
 };
 
 use crate::index::{self, Index};
@@ -34,7 +34,8 @@ fn is_over(htlc: &HtlcState) -> bool {
     match htlc.htlc.direction {
         // A forward that was failed back early can still be paid for by us, and then that is said.
         HtlcDirection::Offered => {
-            htlc.delivered.is_some() && htlc.failed != Some(HtlcFailure::FailedBack)
+            (htlc.delivered.is_some() || Bug::ForgottenBeforeTold.is_planted())
+                && htlc.failed != Some(HtlcFailure::FailedBack)
         }
         // Its removal is then irrevocable, for the peer has revoked the last commitment with it.
         HtlcDirection::Received => htlc.removal.is_some(),
@@ -85,7 +86,8 @@ fn past(state: &MonitorState, htlc: &HtlcState) -> Option<PastHtlc> {
 }
 
 fn tombstone(htlc: &HtlcState) -> Option<Tombstone> {
-    match (&htlc.htlc.origin, htlc.delivered) {
+    let delivered = htlc.delivered.filter(|_| !Bug::TombstoneNotKept.is_planted());
+    match (&htlc.htlc.origin, delivered) {
         (HtlcOrigin::Payment(origin), Some(Told::Payment { generation, outcome })) => {
             Some(Tombstone { payment_id: origin.payment_id, generation, outcome })
         }

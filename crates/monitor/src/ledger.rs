@@ -1,7 +1,7 @@
 //! [`Ledger`] for [`Monitor`]: what became of offered HTLCs, for whoever has to be told.
 
 use lastword_ports::{Ledger, LedgerHead};
-use lastword_types::{HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId, Tombstone};
+use lastword_types::{Bug, HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId, Tombstone};
 
 use crate::machine::Monitor;
 use crate::verdict;
@@ -10,6 +10,9 @@ impl Monitor {
     fn visit(&self, htlc_id: HtlcId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         let direction = HtlcDirection::Offered;
         let Some(htlc) = self.state().htlcs.get(&(direction, htlc_id)) else { return };
+        if htlc.delivered.is_some() && Bug::VerdictErasedByRelease.is_planted() {
+            return;
+        }
         visit(LedgerEntry {
             key: HtlcKey { channel_id: self.state().parameters.channel_id, direction, htlc_id },
             htlc: &htlc.htlc,

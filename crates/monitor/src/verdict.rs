@@ -24,7 +24,7 @@
 //! whose output is unspent can be claimed long after its expiry.
 
 use lastword_types::{
-    BlockHeight, BlockRef, Close, CommitmentNumber, FailingUntil, FulfilledHow, HtlcFailure,
+    BlockHeight, BlockRef, Bug, Close, CommitmentNumber, FailingUntil, FulfilledHow, HtlcFailure,
     HtlcState, MonitorState, OutputSpendKind, RemovalReason, Side, Verdict,
 };
 
@@ -78,7 +78,7 @@ fn off_chain(state: &MonitorState, htlc: &HtlcState) -> Verdict {
     match htlc.removal {
         Some(RemovalReason::Failed { code }) => {
             let reason = HtlcFailure::Removed { code };
-            if may_confirm(state, htlc) {
+            if may_confirm(state, htlc) && !Bug::FailedAtTheMessage.is_planted() {
                 Verdict::Failing { reason, until: FailingUntil::Revoked }
             } else {
                 Verdict::Failed { reason }
@@ -143,7 +143,7 @@ fn absent(state: &MonitorState, closed: BlockRef, htlc: &HtlcState) -> Verdict {
         Some(RemovalReason::Failed { code }) => HtlcFailure::Removed { code },
         Some(RemovalReason::Fulfilled { .. }) | None => HtlcFailure::Absent,
     };
-    failing(state, closed, reason)
+    if Bug::DustForgotten.is_planted() { Verdict::Live } else { failing(state, closed, reason) }
 }
 
 /// Failing until what it rests on is deep enough.

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use lastword_types::{Alarm, ChannelId, Cursor, Event, EventKind, PaymentId};
+use lastword_types::{Alarm, Bug, ChannelId, Cursor, Event, EventKind, PaymentId};
 
 use crate::error::CursorError;
 
@@ -182,7 +182,11 @@ impl Outbox {
             Turn::Payment(payment_id) => {
                 let lane = self.lanes.get_mut(&payment_id)?;
                 lane.turn = None;
-                let (_, event) = lane.waiting.pop_first()?;
+                let (_, event) = if Bug::LastWordFirst.is_planted() {
+                    lane.waiting.pop_last()?
+                } else {
+                    lane.waiting.pop_first()?
+                };
                 lane.in_flight = Some(InFlight { event: event.clone(), is_wanted: true });
                 Some(event)
             }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use lastword_ports::{Ledger, LedgerState};
 use lastword_types::{
-    AmountMsat, BlockHeight, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin, Intent,
-    LedgerEntry, Outcome, PaymentHash, PaymentId, PaymentOrigin, Told, Tombstone, Verdict,
+    AmountMsat, BlockHeight, Bug, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin,
+    Intent, LedgerEntry, Outcome, PaymentHash, PaymentId, PaymentOrigin, Told, Tombstone, Verdict,
 };
 
 use crate::plan::{Scope, View};
@@ -211,7 +211,9 @@ pub(crate) fn gather(
             if let Some(part) = Part::read(entry)
                 && part.origin.payment_id == payment_id
             {
-                to_ask.extend(part.channels());
+                if !Bug::SiblingForgotten.is_planted() {
+                    to_ask.extend(part.channels());
+                }
                 let origin = &part.origin;
                 let place = (origin.generation, origin.attempt, origin.part, part.key);
                 found.insert(place, part);

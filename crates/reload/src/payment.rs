@@ -32,8 +32,9 @@ use alloc::vec::Vec;
 
 use lastword_ports::PaymentView;
 use lastword_types::{
-    ChannelId, Event, EventKind, Generation, GiveUp, HtlcFailure, Intent, Outcome, OutcomeKind,
-    PaymentId, PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Verdict,
+    Bug, ChannelId, Event, EventKind, Generation, GiveUp, HtlcFailure, Intent, Outcome,
+    OutcomeKind, PaymentId, PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told,
+    Verdict,
 };
 
 use crate::action::{Action, Planned};
@@ -128,6 +129,9 @@ impl Case<'_, '_> {
             },
         };
         let state = own.map_or(PaymentState::Pending, |own| own.state);
+        if book.is_none() && Bug::UnknownIsIgnored.is_planted() {
+            return;
+        }
         if own.is_none() {
             let reason = book.map_or(Reason::Unknown, |book| Reason::Superseded {
                 earlier: book.intent.generation,
@@ -135,7 +139,7 @@ impl Case<'_, '_> {
             self.told_anew = book.map(|_| reason);
             self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
         }
-        let told = self.story.told();
+        let told = self.story.told().filter(|_| !Bug::ToldAgain.is_planted());
         let intent = match self.later_attempt(own) {
             Some(later) => {
                 if told.is_none() && state == PaymentState::Pending {
@@ -145,6 +149,9 @@ impl Case<'_, '_> {
             }
             None => intent,
         };
+        if book.is_none() && Bug::UnknownIsReleased.is_planted() {
+            return self.adopt(Outcome::Unknown);
+        }
         match (state, told) {
             (PaymentState::Handled(outcome), told) => self.finish(outcome, told),
             (PaymentState::Pending | PaymentState::Decided(_), Some(told)) => self.adopt(told),
@@ -231,10 +238,17 @@ impl Case<'_, '_> {
                 }
                 let events = self.last_words(intent, recorded.unwrap_or(found));
                 self.tell(events, reason);
+                if Bug::ReleaseBeforeHandled.is_planted() {
+                    self.release_final(recorded.unwrap_or(found), reason, &|_, _| false);
+                }
             }
             Finding::Open => {
                 let events = self.story.paths_failed(self.view);
                 self.tell(events, Reason::SomePartsFailed);
+                if Bug::ReleaseOnAPathEvent.is_planted() {
+                    let outcome = Outcome::Failed { reason: HtlcFailure::TimedOut };
+                    self.release_final(outcome, Reason::SomePartsFailed, &|_, _| false);
+                }
                 if is_abandoned && self.story.may_be_retried() {
                     self.give_up();
                 }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use lastword_ports::LedgerState;
 use lastword_types::{
-    ChannelId, Event, EventKey, EventKind, Generation, HtlcFailure, Intent, IntentPart, Outcome,
-    PartIndex, PaymentId, Told, Verdict,
+    Bug, ChannelId, Event, EventKey, EventKind, Generation, HtlcFailure, Intent, IntentPart,
+    Outcome, PartIndex, PaymentId, Told, Verdict,
 };
 
 use crate::channel;
@@ -146,13 +146,17 @@ impl<'a> Story<'a> {
             }
             Some(Told::Payment { .. } | Told::Forward) | None => None,
         });
+        if Bug::OnePartIsNotOver.is_planted() && self.has_undelivered() {
+            return None;
+        }
         told.chain(self.buried).min_by_key(Outcome::kind)
     }
 
     /// Returns what the ledgers come to, whatever any book says (R3, R4).
     pub(crate) fn finding(&self, is_abandoned: bool) -> Finding {
+        let seen = if Bug::OnePass.is_planted() { 1 } else { self.parts.len() };
         // One fulfilled part decides, even while another monitor cannot be read.
-        if let Some(outcome) = self.parts.iter().find_map(sent_by) {
+        if let Some(outcome) = self.parts.iter().take(seen).find_map(sent_by) {
             return Finding::Decided(outcome, Reason::PartFulfilled);
         }
         // Tombstones are dropped of what is over and released in every ledger; an entry that is not
@@ -163,6 +167,9 @@ impl<'a> Story<'a> {
         if !self.unreadable.is_empty() || !self.hidden.is_empty() {
             return Finding::Unreadable;
         }
+        if self.parts.is_empty() && Bug::NeverSentHangs.is_planted() {
+            return Finding::Open;
+        }
         if self.parts.is_empty() {
             // An older book may not know that it was abandoned, so that is no reason to be told.
             let reason = HtlcFailure::NeverSent;
@@ -172,8 +179,9 @@ impl<'a> Story<'a> {
         // Where HTLCs exist, the reason is a function of the ledgers alone, so that it is the same
         // with a book, with an older one and with none.
         let mut least = self.has_unsent.then_some(HtlcFailure::NeverSent);
-        for part in self.parts {
+        for part in self.parts.iter().take(seen) {
             match part.verdict {
+                Verdict::Live | Verdict::Failing { .. } if Bug::FailedPartDecides.is_planted() => {}
                 Verdict::Failed { reason } => {
                     least = Some(least.map_or(reason, |least| least.min(reason)));
                 }

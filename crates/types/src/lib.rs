@@ -6,6 +6,8 @@ extern crate alloc;
 pub mod amount;
 pub mod balance;
 pub mod block;
+#[doc(hidden)]
+pub mod bug;
 pub mod channel;
 pub mod claim;
 pub mod cursor;
@@ -24,6 +26,11 @@ pub use block::{
     ANTI_REORG_DELAY, ARCHIVE_DEPTH, BlockHeight, BlockRef, EARLY_FAIL_BACK_BLOCKS,
     FULFIL_DEADLINE_BLOCKS, OFFERED_GRACE_BLOCKS,
 };
+#[doc(hidden)]
+pub use bug::Bug;
+#[cfg(lastword_bugs)]
+#[doc(hidden)]
+pub use bug::{BugFacts, Finder};
 pub use channel::{ChannelParameters, ChannelSide, CommitmentFormat, Side, ToSelfDelay};
 pub use claim::{ClaimKind, ClaimRequest, SigningKey, SweepWitness};
 pub use cursor::Cursor;
