@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,14 +40,18 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
         Some(seed) => Seed(seed),
         None => draw_seed()?,
     };
-    let folder = tempfile::tempdir().trying("make a folder for the run")?;
-    let mut stage = stage(arguments, folder.path())?;
+    let temporary = tempfile::tempdir().trying("make a folder for the run")?;
+    let folder = match &arguments.keep {
+        Some(folder) => new_folder(folder)?,
+        None => temporary.path(),
+    };
+    let mut stage = stage(arguments, temporary.path())?;
     let scenario = Scenario::demo(seed);
     let channels = u16::try_from(scenario.channels.len()).trying("count channels")?;
     let world = stage.world.take().ok_or(SimError::new("the stage is empty"))?;
     let outside = SharedOutside::new(Outside::new(seed, world, channels)?);
     let ground = stage.ground.clone();
-    let mut child = Child::new(seed, outside.clone(), ground, folder.path().to_owned())?;
+    let mut child = Child::new(seed, outside.clone(), ground, folder.to_owned())?;
     let bar = progress(&scenario, seed)?;
     let told = bar.clone();
     child.on_kill(Box::new(move |words| {
@@ -88,6 +93,19 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
     Ok(judgement.violations.is_empty())
 }
 
+/// Makes a folder, or takes an empty one: the stores of another run would be gone on with.
+fn new_folder(folder: &Path) -> Result<&Path, SimError> {
+    std::fs::create_dir_all(folder).trying("make the folder to keep")?;
+    let mut found = std::fs::read_dir(folder).trying("read the folder to keep")?;
+    if found.next().is_some() {
+        return Err(SimError::with(
+            "the folder to keep is not empty",
+            folder.display().to_string(),
+        ));
+    }
+    Ok(folder)
+}
+
 /// Adds what a run must have shown and did not.
 fn check_enough(harm: Harm, reorgs: u32, breaches: usize, judgement: &mut Judgement) {
     for (holds, what) in [
@@ -105,7 +123,7 @@ fn check_enough(harm: Harm, reorgs: u32, breaches: usize, judgement: &mut Judgem
     }
 }
 
-fn stage(arguments: &DemoArgs, folder: &std::path::Path) -> Result<Stage, SimError> {
+fn stage(arguments: &DemoArgs, folder: &Path) -> Result<Stage, SimError> {
     if let Some(program) = &arguments.bitcoind {
         let mut real = RealNode::start(program, &folder.join("bitcoind"))?;
         let world = real.connect()?;

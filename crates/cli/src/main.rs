@@ -7,6 +7,7 @@ mod demo;
 mod node;
 mod real;
 mod report;
+mod verify;
 mod wire;
 
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ enum Command {
     /// Closes a channel in every way there is, all of one format at once, and shows what the node
     /// put on chain.
     Closings(ClosingsArgs),
+    /// Reads stores whole, says what they hold, and names every place that is damaged.
+    Verify(VerifyArgs),
     /// The node of the demo; the demo starts it.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -48,6 +51,20 @@ struct DemoArgs {
     /// Run on a real regtest node: the path of a bitcoind, which is started and stopped.
     #[arg(long, value_name = "PATH")]
     bitcoind: Option<PathBuf>,
+    /// Keep the node's stores in this folder, which must be new or empty.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+}
+
+/// What `lastword verify` may be told.
+#[derive(Debug, Clone, Args)]
+struct VerifyArgs {
+    /// Print one JSON object a store.
+    #[arg(long)]
+    json: bool,
+    /// The files of the stores. No node may have them open.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 /// What `lastword closings` may be told.
@@ -88,6 +105,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Closings(arguments) => closings::run(&arguments).map(|()| true),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Node(arguments) => node::run(&arguments).map(|()| true),
     };
     match result {

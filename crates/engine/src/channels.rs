@@ -485,7 +485,7 @@ pub(crate) fn updates_after(
 }
 
 /// Folds a channel from its snapshot and the records behind it.
-fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
+pub(crate) fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
     let stream = Stream::Channel(channel_id);
     let bytes = |source| EngineError::Bytes { what: "a channel", source };
     let refused = |source| EngineError::Monitor { channel_id, source };

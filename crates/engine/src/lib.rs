@@ -16,6 +16,7 @@ mod pay;
 mod ports;
 mod stage;
 mod start;
+mod survey;
 mod tend;
 
 pub use driver::{Driver, Request};
@@ -23,3 +24,4 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use late::Ticket;
 pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};
+pub use survey::{Amount, Damage, Survey, survey};

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
-use lastword_ports::{Ledgers as _, PaymentBook as _, Stream};
+use lastword_ports::{Ledgers as _, PaymentBook as _, Store, Stream};
 use lastword_reload::Scope;
 use lastword_types::{BlockRef, Bug, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
 use lastword_wire as wire;
@@ -44,7 +44,7 @@ impl Driver {
             (None, None) => Tracker::begin(&mut *source)?,
         };
         let channels = cards.into_channels(tracker.tip().height);
-        let (payments, book_growth) = read_book(&logs)?;
+        let (payments, book_growth) = read_book(logs.store(Stream::Payments))?;
         let mut driver = Self {
             logs,
             channels,
@@ -182,9 +182,8 @@ fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
 }
 
 /// Folds the payment book.
-fn read_book(logs: &Logs) -> Result<(Payments, Growth), EngineError> {
+pub(crate) fn read_book(store: &dyn Store) -> Result<(Payments, Growth), EngineError> {
     let bytes = |source| EngineError::Bytes { what: "the payment book", source };
-    let store = logs.store(Stream::Payments);
     let mut after = None;
     let mut payments = Payments::new();
     let mut growth = Growth::default();

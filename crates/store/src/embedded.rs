@@ -2,7 +2,10 @@
 
 mod creating;
 mod reading;
+mod verifying;
 mod writing;
+
+pub use verifying::Verified;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -8,5 +8,5 @@ mod head;
 mod memory;
 mod pending;
 
-pub use embedded::RedbStore;
+pub use embedded::{RedbStore, Verified};
 pub use memory::MemoryStore;

@@ -201,7 +201,7 @@ impl RedbStore {
         Ok((*key, head))
     }
 
-    fn table<K: redb::Key + 'static>(
+    pub(super) fn table<K: redb::Key + 'static>(
         &self,
         definition: TableDefinition<'static, K, &'static [u8]>,
     ) -> Result<ReadOnlyTable<K, &'static [u8]>, StoreError> {
@@ -234,6 +234,6 @@ fn visit_before<'a>(
     }
 }
 
-fn reading(error: impl Into<redb::Error>, place: Place) -> StoreError {
+pub(super) fn reading(error: impl Into<redb::Error>, place: Place) -> StoreError {
     engine_error(error, place, StoreErrorKind::Poisoned)
 }

@@ -166,3 +166,40 @@ fn judge(store: RedbStore, expected: &Contents, tally: &mut Tally, at: &dyn fmt:
         store.append(&[]).expect("a sound store takes appends");
     }
 }
+
+#[test]
+fn verify_finds_every_damaged_record_and_names_its_place() {
+    let disk = Disk::default();
+    let mut store = RedbStore::open_backend(disk.clone()).expect("it opens");
+    let bodies: [&[u8]; 5] = [&[0xA1; 90], &[0xA2; 90], &[0xA3; 90], &[0xA4; 90], &[0xA5; 90]];
+    for body in bodies {
+        append(&mut store, CHANNEL, body);
+        append(&mut store, OTHER, &[0xEE; 20]);
+    }
+    let at = sync(&mut store);
+    store.put(OTHER, at, &[0x5A; 300]).expect("it works");
+    sync(&mut store);
+    drop(store);
+    let sound = RedbStore::open_backend(Disk::holding(disk.bytes())).expect("it opens");
+    let verified = sound.verify(&mut |error| panic!("{error}")).expect("it reads");
+    assert_eq!((verified.streams, verified.records, verified.snapshots), (2, 10, 1));
+
+    let mut bytes = disk.bytes();
+    for body in [bodies[1], bodies[3], &[0x5A; 300]] {
+        let places: Vec<usize> = (0..bytes.len() - body.len())
+            .filter(|at| &bytes[*at..at + body.len()] == body)
+            .collect();
+        assert!(!places.is_empty());
+        places.into_iter().for_each(|at| bytes[at] ^= 1);
+    }
+    let damaged = RedbStore::open_backend(Disk::holding(bytes)).expect("it opens");
+    let mut places = Vec::new();
+    let verified = damaged
+        .verify(&mut |error| places.push((error.place.stream, error.place.position)))
+        .expect("it reads");
+    assert_eq!(
+        places,
+        [(Some(CHANNEL), Some(3)), (Some(CHANNEL), Some(7)), (Some(OTHER), Some(10))]
+    );
+    assert_eq!((verified.records, verified.snapshots, verified.damaged), (8, 0, 3));
+}

@@ -1,0 +1,143 @@
+//! `lastword verify`: what a store holds, and every place in it that is damaged.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use lastword_engine::{Survey, survey};
+use lastword_ports::Stream;
+use lastword_sim::{SimError, Trying as _};
+use lastword_store::RedbStore;
+use serde::Serialize;
+
+use crate::VerifyArgs;
+
+/// One store as a JSON object.
+#[derive(Serialize)]
+struct StoreObject {
+    file: String,
+    file_bytes: u64,
+    channels: u64,
+    closed: u64,
+    archived: u64,
+    undelivered: u64,
+    payments: u64,
+    kinds: BTreeMap<String, KindObject>,
+    damage: Vec<DamageObject>,
+}
+
+#[derive(Serialize)]
+struct KindObject {
+    count: u64,
+    bytes: u64,
+}
+
+/// One place that cannot be read.
+#[derive(Serialize)]
+struct DamageObject {
+    /// A channel's id, or `payments`, `chain`; absent where nobody knows.
+    stream: Option<String>,
+    position: Option<u64>,
+    what: String,
+}
+
+/// Reads the stores and says whether all of them are sound.
+pub(crate) fn run(arguments: &VerifyArgs) -> Result<bool, SimError> {
+    let mut is_sound = true;
+    for file in &arguments.files {
+        let store = read(file)?;
+        is_sound &= store.damage.is_empty();
+        let text = if arguments.json {
+            serde_json::to_string(&store).trying("write JSON")?
+        } else {
+            table(&store)
+        };
+        writeln!(io::stdout().lock(), "{text}").trying("print")?;
+    }
+    Ok(is_sound)
+}
+
+fn read(file: &Path) -> Result<StoreObject, SimError> {
+    let metadata = std::fs::metadata(file).trying("find the store")?;
+    if metadata.len() == 0 {
+        return Err(SimError::with("the file is empty", file.display().to_string()));
+    }
+    let store = RedbStore::open(file).trying("open the store")?;
+    let mut damage = Vec::new();
+    store
+        .verify(&mut |error| {
+            let (stream, position) = (error.place.stream, error.place.position);
+            damage.push(DamageObject {
+                stream: stream.map(name),
+                position,
+                what: error.detail.into(),
+            });
+        })
+        .trying("read the store")?;
+    let Survey { channels, closed, archived, undelivered, payments, kinds, damage: unread } =
+        survey(&store).trying("read the store")?;
+    for one in unread {
+        let place = (one.stream.map(name), one.position);
+        // The rows of the store were looked at first.
+        if !damage.iter().any(|known| known.stream == place.0) {
+            let (stream, position) = place;
+            damage.push(DamageObject { stream, position, what: chain(&one.error) });
+        }
+    }
+    let kinds = kinds
+        .into_iter()
+        .map(|(kind, amount)| (kind, KindObject { count: amount.count, bytes: amount.bytes }));
+    Ok(StoreObject {
+        file: file.display().to_string(),
+        file_bytes: metadata.len(),
+        channels,
+        closed,
+        archived,
+        undelivered,
+        payments,
+        kinds: kinds.collect(),
+        damage,
+    })
+}
+
+fn name(stream: Stream) -> String {
+    match stream {
+        Stream::Channel(channel_id) => channel_id.to_string(),
+        Stream::Payments => "payments".into(),
+        Stream::Chain => "chain".into(),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        words = format!("{words}: {error}");
+        next = error.source();
+    }
+    words
+}
+
+fn table(store: &StoreObject) -> String {
+    let StoreObject { file, file_bytes, channels, closed, archived, undelivered, payments, .. } =
+        store;
+    let mut text = format!(
+        "{file}: {file_bytes} bytes; {channels} channels, {closed} closed, {archived} archived, \
+         {undelivered} with something untold; {payments} payments in the book\n"
+    );
+    for (kind, KindObject { count, bytes }) in &store.kinds {
+        text.push_str(&format!("  {kind:<28} {count:>8} {bytes:>12} bytes\n"));
+    }
+    for DamageObject { stream, position, what } in &store.damage {
+        let stream = stream.as_deref().unwrap_or("somewhere");
+        let position = position.map_or(String::new(), |position| format!(", position {position}"));
+        text.push_str(&format!("  DAMAGED {stream}{position}: {what}\n"));
+    }
+    text.push_str(if store.damage.is_empty() {
+        "  all of it is sound"
+    } else {
+        "  this store is damaged"
+    });
+    text
+}
