@@ -33,6 +33,7 @@ enum Command {
     /// put on chain.
     Closings(ClosingsArgs),
     /// Reads stores whole, says what they hold, and names every place that is damaged.
+    #[command(visible_alias = "stats")]
     Verify(VerifyArgs),
     /// The node of the demo; the demo starts it.
     #[command(hide = true)]

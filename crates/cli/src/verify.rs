@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::Path;
 
 use lastword_engine::{Survey, survey};
@@ -48,12 +48,13 @@ pub(crate) fn run(arguments: &VerifyArgs) -> Result<bool, SimError> {
     for file in &arguments.files {
         let store = read(file)?;
         is_sound &= store.damage.is_empty();
-        let text = if arguments.json {
-            serde_json::to_string(&store).trying("write JSON")?
+        let mut out = io::stdout().lock();
+        if arguments.json {
+            let line = serde_json::to_string(&store).trying("write JSON")?;
+            writeln!(out, "{line}").trying("print")?;
         } else {
-            table(&store)
-        };
-        writeln!(io::stdout().lock(), "{text}").trying("print")?;
+            print_table(&store, &mut out).trying("print")?;
+        }
     }
     Ok(is_sound)
 }
@@ -119,25 +120,22 @@ fn chain(error: &dyn Error) -> String {
     words
 }
 
-fn table(store: &StoreObject) -> String {
+fn print_table(store: &StoreObject, out: &mut impl Write) -> io::Result<()> {
     let StoreObject { file, file_bytes, channels, closed, archived, undelivered, payments, .. } =
         store;
-    let mut text = format!(
+    writeln!(
+        out,
         "{file}: {file_bytes} bytes; {channels} channels, {closed} closed, {archived} archived, \
-         {undelivered} with something untold; {payments} payments in the book\n"
-    );
+         {undelivered} with something untold; {payments} payments in the book"
+    )?;
     for (kind, KindObject { count, bytes }) in &store.kinds {
-        text.push_str(&format!("  {kind:<28} {count:>8} {bytes:>12} bytes\n"));
+        writeln!(out, "  {kind:<28} {count:>8} {bytes:>12} bytes")?;
     }
     for DamageObject { stream, position, what } in &store.damage {
         let stream = stream.as_deref().unwrap_or("somewhere");
         let position = position.map_or(String::new(), |position| format!(", position {position}"));
-        text.push_str(&format!("  DAMAGED {stream}{position}: {what}\n"));
+        writeln!(out, "  DAMAGED {stream}{position}: {what}")?;
     }
-    text.push_str(if store.damage.is_empty() {
-        "  all of it is sound"
-    } else {
-        "  this store is damaged"
-    });
-    text
+    let is_sound = store.damage.is_empty();
+    writeln!(out, "  {}", if is_sound { "all of it is sound" } else { "this store is damaged" })
 }

@@ -78,13 +78,12 @@ impl RedbStore {
                 walk.complain(corrupt(NOWHERE, "the key is no stream's"));
                 continue;
             };
-            match Head::open(self.seal, key.value(), row.value()) {
-                Some(head) => heads.push((*key.value(), head)),
-                None => {
-                    let place = place(stream, None);
-                    walk.complain(corrupt(place, "the head of the stream is damaged"));
-                }
-            }
+            let Some(head) = Head::open(self.seal, key.value(), row.value()) else {
+                let place = place(stream, None);
+                walk.complain(corrupt(place, "the head of the stream is damaged"));
+                continue;
+            };
+            heads.push((*key.value(), head));
         }
         if walk.verified.streams != self.committed.streams {
             walk.complain(corrupt(NOWHERE, "the head of a stream is missing"));

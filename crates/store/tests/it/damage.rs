@@ -190,7 +190,9 @@ fn verify_finds_every_damaged_record_and_names_its_place() {
             .filter(|at| &bytes[*at..at + body.len()] == body)
             .collect();
         assert!(!places.is_empty());
-        places.into_iter().for_each(|at| bytes[at] ^= 1);
+        for at in places {
+            bytes[at] ^= 1;
+        }
     }
     let damaged = RedbStore::open_backend(Disk::holding(bytes)).expect("it opens");
     let mut places = Vec::new();

@@ -1,0 +1,73 @@
+//! `lastword verify`: what a real run left, whole and damaged.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn lastword(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lastword")).args(arguments).output().unwrap()
+}
+
+fn verify(file: &Path) -> (bool, Value) {
+    let output = lastword(&["verify", "--json", file.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.stdout.is_empty(), "{errors}");
+    (output.status.success(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn the_stores_of_a_demo_are_sound_and_a_flipped_bit_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let output = lastword(&["demo", "--json", "--seed", "3", "--keep", kept.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let (is_sound, monitors) = verify(&kept.join("monitors.redb"));
+    assert!(is_sound, "{monitors}");
+    let channels = monitors["channels"].as_u64().unwrap();
+    assert!(channels > 5, "{monitors}");
+    assert_eq!(monitors["kinds"]["Card"]["count"], channels);
+    assert!(monitors["kinds"]["Monitor(Update)"]["bytes"].as_u64().unwrap() > 1_000, "{monitors}");
+    let (is_sound, book) = verify(&kept.join("book.redb"));
+    assert!(is_sound, "{book}");
+
+    // The head of every update: magic, kind, version, the first type, its length, the channel's id.
+    let file = kept.join("monitors.redb");
+    let mut bytes = fs::read(&file).unwrap();
+    let head = b"LW\x02\x01\x00";
+    let found: Vec<usize> =
+        (0..bytes.len() - head.len()).filter(|at| bytes[*at..].starts_with(head)).collect();
+    for at in &found {
+        bytes[at + 5] ^= 1;
+    }
+    fs::write(&file, bytes).unwrap();
+    let (is_sound, monitors) = verify(&file);
+    assert!(!is_sound, "{monitors}");
+    let damage = monitors["damage"].as_array().unwrap();
+    assert!(!damage.is_empty());
+    for place in damage {
+        assert_eq!(place["what"], "the record is damaged", "{place}");
+        assert!(place["position"].is_u64() && place["stream"].is_string(), "{place}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_empty_is_not_taken_for_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("something"), b"of mine").unwrap();
+    let output = lastword(&["demo", "--keep", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not empty"));
+}
+
+#[test]
+fn a_file_that_is_no_store_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no.redb");
+    fs::write(&file, b"this is no store at all").unwrap();
+    let output = lastword(&["verify", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("open the store"));
+}
