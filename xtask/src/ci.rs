@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, in order of cost.
 
 use crate::run::{cargo, check};
-use crate::{crash, deps, failures, images, spec, test, vectors, windows};
+use crate::{crash, deps, failures, images, sim, spec, test, vectors, windows};
 
 /// Runs it.
 pub(crate) fn run() -> Result<(), String> {
@@ -24,5 +24,7 @@ pub(crate) fn run() -> Result<(), String> {
     images::run(&["--lying".to_owned()])?;
     println!("ci: every crash of many small lives");
     crash::run(&["--second-every".to_owned(), "4".to_owned()])?;
+    println!("ci: a small network under every fault at once");
+    sim::run(&["--seeds".to_owned(), sim::CI_SEEDS.to_owned(), "--all-faults".to_owned()])?;
     test::run()
 }

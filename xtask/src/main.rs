@@ -17,6 +17,7 @@ mod failures;
 mod images;
 mod model;
 mod run;
+mod sim;
 mod sources;
 mod spec;
 mod table;
@@ -40,6 +41,8 @@ cargo xtask COMMAND
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys,
               or --bug NAME: with a planted bug
   bugs        every planted bug, and how fast it is found; --json, or names of bugs
+  sim         a small network under every fault at once; --seeds N, --base B, --minutes M, --seed S,
+              --keep STEPS, --all-faults, --json
   model       every state of a model of the rules, in three modes; --json for a program
   alone       each crate packaged, built and tested outside the workspace
   bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Some("failures") => failures::catalogue().run(&rest),
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
+        Some("sim") => sim::run(&rest),
         Some("images") => images::run(&rest),
         Some("vectors") => vectors::run(&rest),
         Some("bugs") => bugs::run(&rest),

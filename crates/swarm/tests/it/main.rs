@@ -8,7 +8,7 @@ use lastword_swarm::{Mark, Marks, Options, run_seed};
 #[test]
 fn no_seed_breaks_a_rule() {
     let (mut marks, mut steps) = (Marks::default(), 0);
-    for seed in 0..24 {
+    for seed in 0..12 {
         match run_seed(seed, &Options::default()) {
             Ok(report) => {
                 marks.add(&report.marks);
@@ -18,8 +18,8 @@ fn no_seed_breaks_a_rule() {
         }
     }
     let met = Mark::ALL.len() - marks.missing().count();
-    println!("figure: 24 seeds: {steps} steps, {met} of {} faults and deeds", Mark::ALL.len());
-    assert!(marks.count(Mark::Crash) > 10 && marks.count(Mark::Sent) > 10, "{marks:?}");
+    println!("figure: 12 seeds: {steps} steps, {met} of {} faults and deeds", Mark::ALL.len());
+    assert!(marks.count(Mark::Crash) > 5 && marks.count(Mark::Sent) > 5, "{marks:?}");
 }
 
 #[test]
