@@ -83,6 +83,7 @@ fn name(event: Option<&Event>) -> &'static str {
         Some(Event::PaymentFailed { .. }) => "PaymentFailed",
         Some(Event::Probed { .. }) => "Probed",
         Some(Event::PaymentUnknown { .. }) => "PaymentUnknown",
+        Some(Event::PaymentClaimed { .. }) => "PaymentClaimed",
         Some(Event::Alarm(_)) => "an alarm",
         None => "nothing",
     }

@@ -19,12 +19,17 @@ impl Driver {
     /// Acts on released effects and returns what has to be planned again.
     pub(crate) fn act(&mut self, effects: Effects) -> Scope {
         let (mut payments, mut forwards) = (BTreeSet::new(), BTreeSet::new());
+        let mut received = BTreeSet::new();
         for (channel_id, effect) in effects {
             match effect {
                 Effect::LedgerChanged(key) => {
                     payments.extend(self.channels.payment_of(key));
                     if self.channels.is_forward(key) {
                         forwards.insert(key);
+                    }
+                    forwards.extend(self.channels.forwards_of(key));
+                    if self.channels.is_claimed(key) {
+                        received.insert(key);
                     }
                     self.channels.recount(key);
                 }
@@ -37,7 +42,7 @@ impl Driver {
             }
         }
         forwards.extend(self.channels.take_newly_on_chain());
-        Scope::Changed { payments, forwards }
+        Scope::Changed { payments, forwards, received }
     }
 
     /// Splits a plan into what is written, what is told, and advice for the node.
@@ -67,14 +72,21 @@ impl Driver {
                     advice.push(planned);
                 }
                 // It waits for what this very plan writes.
-                Action::Wait { .. } if planned.reason == Reason::InFlight => {}
+                Action::Wait { .. } | Action::WaitForPart { .. }
+                    if planned.reason == Reason::InFlight => {}
                 Action::GiveUp(given_up) => entries.push(Entry::Monitor(
                     given_up.htlc.channel_id,
                     MonitorRecord::GivenUp(given_up),
                 )),
                 Action::NoteInboundOnChain { outbound: htlc, inbound: _ } => entries
                     .push(Entry::Monitor(htlc.channel_id, MonitorRecord::InboundOnChain { htlc })),
+                Action::Claim(claim) => {
+                    entries.push(Entry::Monitor(claim.channel_id, MonitorRecord::Claim(claim)));
+                }
                 Action::Wait { .. }
+                | Action::WaitForPart { .. }
+                | Action::FulfillHtlc { .. }
+                | Action::DecideInbound { .. }
                 | Action::Retry { .. }
                 | Action::ClaimInbound { .. }
                 | Action::FailInbound { .. }

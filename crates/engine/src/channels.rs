@@ -7,8 +7,8 @@ use lastword_chain::{RECENT_BLOCKS, WatchIndex};
 use lastword_monitor::Monitor;
 use lastword_ports::{Ledger, LedgerState, Ledgers, Lsn, Store, Stream};
 use lastword_types::{
-    BlockHeight, BookEpoch, Card, ChannelId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorRecord,
-    MonitorUpdate, PaymentId, UpdateId,
+    BlockHeight, BookEpoch, Card, ChannelId, HtlcDirection, HtlcKey, HtlcOrigin, LedgerEntry,
+    MonitorRecord, MonitorUpdate, PaymentId, UpdateId,
 };
 use lastword_wire as wire;
 
@@ -79,8 +79,13 @@ pub(crate) struct Channels {
     payment_of: BTreeMap<HtlcKey, PaymentId>,
     /// How many undelivered HTLCs each channel holds that holds any.
     untold: BTreeMap<ChannelId, usize>,
-    /// The outbound halves of forwards whose inbound half is not durably settled.
-    forwards: BTreeSet<HtlcKey>,
+    /// The outbound halves of forwards whose inbound half is not durably settled, with that half.
+    pub(crate) forwards: BTreeMap<HtlcKey, HtlcKey>,
+    /// The same halves, the inbound one first.
+    pub(crate) forwarded: BTreeSet<(HtlcKey, HtlcKey)>,
+    /// Received HTLCs that somebody has to look at: claimed parts of payments that nobody was told
+    /// of, and what a peer waits to hear of.
+    pub(crate) owed: BTreeSet<HtlcKey>,
     /// The highest epoch behind which some channel dropped tombstones.
     pruned_behind: BookEpoch,
     /// Channels with a new card, of which some may be archived or have too many tombstones.
@@ -282,7 +287,7 @@ impl Channels {
 
     /// Says whether an HTLC is or was the undelivered outbound half of a forward.
     pub(crate) fn is_forward(&self, key: HtlcKey) -> bool {
-        self.forwards.contains(&key) || matches!(self.origin(key), Some(HtlcOrigin::Forward(_)))
+        self.forwards.contains_key(&key) || matches!(self.origin(key), Some(HtlcOrigin::Forward(_)))
     }
 
     /// Returns the undelivered outbound halves of forwards whose inbound half is in a channel that
@@ -292,12 +297,9 @@ impl Channels {
         if closed.is_empty() {
             return Vec::new();
         }
-        let is_on_chain = |key: &&HtlcKey| match self.origin(**key) {
-            Some(HtlcOrigin::Forward(forward)) => closed.contains(&forward.inbound.channel_id),
-            Some(HtlcOrigin::Payment(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. })
-            | None => false,
-        };
-        self.forwards.iter().filter(is_on_chain).copied().collect()
+        let halves = self.forwards.iter();
+        let on_chain = halves.filter(|(_, inbound)| closed.contains(&inbound.channel_id));
+        on_chain.map(|(outbound, _)| *outbound).collect()
     }
 
     /// Returns every channel.
@@ -338,6 +340,10 @@ impl Channels {
 
     /// Brings the index of undelivered HTLCs up to date with one HTLC.
     pub(crate) fn recount(&mut self, key: HtlcKey) {
+        match key.direction {
+            HtlcDirection::Offered => {}
+            HtlcDirection::Received => return self.recount_received(key),
+        }
         let Ok(warm) = self.get(key.channel_id) else { return };
         let htlc = warm.monitor.state().htlcs.get(&(key.direction, key.htlc_id));
         match htlc.filter(|htlc| htlc.delivered.is_none()).map(|htlc| &htlc.htlc.origin) {
@@ -348,8 +354,10 @@ impl Channels {
                     self.count_untold(key.channel_id);
                 }
             }
-            Some(HtlcOrigin::Forward(_)) => {
-                if self.forwards.insert(key) {
+            Some(HtlcOrigin::Forward(forward)) => {
+                let inbound = forward.inbound;
+                if self.forwards.insert(key, inbound).is_none() {
+                    self.forwarded.insert((inbound, key));
                     self.count_untold(key.channel_id);
                 }
             }
@@ -360,7 +368,8 @@ impl Channels {
     }
 
     fn uncount(&mut self, key: HtlcKey) {
-        if self.forwards.remove(&key) {
+        if let Some(inbound) = self.forwards.remove(&key) {
+            self.forwarded.remove(&(inbound, key));
             self.uncount_untold(key.channel_id);
         }
         if let Some(payment_id) = self.payment_of.remove(&key) {
@@ -368,11 +377,11 @@ impl Channels {
         }
     }
 
-    fn count_untold(&mut self, channel_id: ChannelId) {
+    pub(crate) fn count_untold(&mut self, channel_id: ChannelId) {
         *self.untold.entry(channel_id).or_default() += 1;
     }
 
-    fn uncount_untold(&mut self, channel_id: ChannelId) {
+    pub(crate) fn uncount_untold(&mut self, channel_id: ChannelId) {
         if let Some(count) = self.untold.get_mut(&channel_id) {
             *count -= 1;
             if *count == 0 {

@@ -340,6 +340,7 @@ impl Driver {
     pub fn event_returned(&mut self, event: &Event, is_handled: bool) -> Result<(), EngineError> {
         if !self.outbox.is_in_flight(event) {
             return match event.key() {
+                Some(_) if self.is_claim_told(event) => Ok(()),
                 // Said again, because what followed from it could not be written the first time.
                 Some(key) if self.payments.is_handled(key) => self.replan(key.payment_id),
                 key => Err(EngineError::NeverTold(key)),
@@ -356,6 +357,9 @@ impl Driver {
             self.tend();
             return Ok(());
         };
+        if let Event::PaymentClaimed { parts, .. } = event {
+            return self.claim_told(event, key, parts);
+        }
         let record = PaymentRecord::Handled { key };
         if self.payments.check(&record).is_err() {
             // A restored book may have made the event pointless while the handler ran.
@@ -363,7 +367,7 @@ impl Driver {
             return self.replan(key.payment_id);
         }
         let mut entries = vec![Entry::Payment(record)];
-        entries.extend(self.releases_after(key));
+        entries.extend(self.releases_after(key, &Scope::of_payment(key.payment_id)));
         self.write(Batch { entries, tip: None })?;
         self.outbox.handled(event);
         self.settle(None)?;
@@ -373,19 +377,15 @@ impl Driver {
     }
 
     /// Returns the releases that become due once an event counts as handled.
-    fn releases_after(&self, key: EventKey) -> Vec<Entry> {
+    pub(crate) fn releases_after(&self, key: EventKey, scope: &Scope) -> Vec<Entry> {
         let book = WithHandled { book: &self.payments, key };
-        let scope = Scope::Changed {
-            payments: BTreeSet::from([key.payment_id]),
-            forwards: BTreeSet::new(),
-        };
         let view = View {
             ledgers: &self.channels,
             payments: &book,
             forwards: &*self.forwards,
             channels: &*self.channel_book,
         };
-        plan(&scope, &view)
+        plan(scope, &view)
             .actions
             .into_iter()
             .filter_map(|planned| {
@@ -397,9 +397,11 @@ impl Driver {
     }
 
     pub(crate) fn replan(&mut self, payment_id: PaymentId) -> Result<(), EngineError> {
+        self.replan_scope(Scope::of_payment(payment_id))
+    }
+
+    pub(crate) fn replan_scope(&mut self, scope: Scope) -> Result<(), EngineError> {
         self.write(Batch::default())?;
-        let scope =
-            Scope::Changed { payments: BTreeSet::from([payment_id]), forwards: BTreeSet::new() };
         self.settle(Some(scope))
     }
 
@@ -416,6 +418,8 @@ impl Driver {
             Scope::All => {
                 self.payments.for_each_pending(&mut |view| wanted.extend(channels_of(view)));
                 wanted.extend(self.channels.channels_of_undelivered());
+                wanted.extend(self.channels.channels_of_owed());
+                wanted.extend(self.channels.channels_of_forwards());
                 // A node that is not where its monitor is learns how far (its channel may be quiet).
                 let (channels, book) = (&self.channels, &self.channel_book);
                 book.for_each_channel(&mut |entry| {
@@ -427,7 +431,10 @@ impl Driver {
                     }
                 });
             }
-            Scope::Changed { payments, forwards: _ } => {
+            Scope::Changed { payments, forwards, received } => {
+                wanted.extend(received.iter().flat_map(|key| self.channels.claim_channels(*key)));
+                wanted
+                    .extend(forwards.iter().filter_map(|key| self.channels.inbound_channel(*key)));
                 for payment_id in payments {
                     if let Some(view) = self.payments.payment(*payment_id) {
                         wanted.extend(channels_of(view));

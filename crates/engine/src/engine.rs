@@ -1,6 +1,6 @@
 //! [`Engine`]: the driver on a thread of its own, the user's handler on others, tokio between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::thread;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use bitcoin::Transaction;
 use lastword_ports::{Durable, EventHandler, StoreError, SyncJob};
 use lastword_reload::PaymentStatus;
 use lastword_types::{
-    BlockRef, BookEntry, ChannelId, Cursor, Event, Intent, MonitorState, MonitorUpdate, NewChannel,
-    PaymentId,
+    BlockRef, BookEntry, ChannelId, Cursor, Event, HtlcKey, Intent, MonitorState, MonitorUpdate,
+    NewChannel, PaymentId, PaymentPreimage,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -191,6 +191,19 @@ impl Engine {
     /// As there, and [`EngineError::Stopped`].
     pub async fn abandon_payment(&self, payment_id: PaymentId) -> Result<(), EngineError> {
         self.call(move |driver| driver.abandon_payment(payment_id)).await?
+    }
+
+    /// See [`Driver::claim_payment`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EngineError::Stopped`].
+    pub async fn claim_payment(
+        &self,
+        preimage: PaymentPreimage,
+        parts: BTreeSet<HtlcKey>,
+    ) -> Result<(), EngineError> {
+        self.call(move |driver| driver.claim_payment(preimage, parts)).await?
     }
 
     /// See [`Driver::poll_chain`].

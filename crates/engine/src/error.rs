@@ -4,7 +4,7 @@ use lastword_chain::TrackError;
 use lastword_monitor::MonitorError;
 use lastword_payments::{CursorError, PaymentError};
 use lastword_ports::{ChainError, LogId, Lsn, StoreError};
-use lastword_types::{BlockRef, ChannelId, EventKey, PartIndex, PaymentId, UpdateId};
+use lastword_types::{BlockRef, ChannelId, EventKey, HtlcKey, PartIndex, PaymentId, UpdateId};
 use lastword_wire::WireError;
 use thiserror::Error;
 
@@ -75,6 +75,12 @@ pub enum EngineError {
     /// Several updates of one channel were given where one is allowed.
     #[error("several updates for channel {0} in one payment")]
     SeveralUpdates(ChannelId),
+    /// A received payment was to be claimed that has no part.
+    #[error("a received payment has no parts")]
+    NoParts,
+    /// A part of a received payment that was to be claimed left its channel before.
+    #[error("{0:?} has left its channel")]
+    PartGone(HtlcKey),
     /// Updates that the node asked for are only in a snapshot.
     #[error("the updates of channel {channel_id} before {first} are only in a snapshot")]
     UpdatesCompacted {
@@ -148,6 +154,8 @@ impl EngineError {
             Self::RetryNotOwed { payment_id, attempt, owed } => {
                 Self::RetryNotOwed { payment_id: *payment_id, attempt: *attempt, owed: *owed }
             }
+            Self::NoParts => Self::NoParts,
+            Self::PartGone(part) => Self::PartGone(*part),
             Self::NeverTold(key) => Self::NeverTold(*key),
             Self::Cursor(error) => Self::Cursor(*error),
             Self::UpdatesCompacted { channel_id, first } => {

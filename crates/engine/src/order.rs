@@ -173,14 +173,14 @@ impl Driver {
     fn advance(&mut self, first: Option<Scope>, pace: Pace) -> Result<(), EngineError> {
         let mut scope = self.open_gates();
         for more in first.into_iter().chain(self.unsettled.scope.take()) {
-            scope = merge(scope, more);
+            scope = scope.and(more);
         }
         for _ in 0..ROUNDS_MAX {
             if pace == Pace::AtOnce && !self.in_flight.is_empty() {
                 self.unsettled.scope = Some(scope);
                 return Err(EngineError::NotDurable);
             }
-            if is_empty(&scope) {
+            if scope.is_empty() {
                 return Ok(());
             }
             self.warm_for(&scope);
@@ -192,7 +192,7 @@ impl Driver {
                     self.unsettled.scope = Some(scope);
                     return Err(error.into());
                 }
-                scope = merge(self.open_gates(), scope);
+                scope = self.open_gates().and(scope);
                 continue;
             }
             let written = self.follow_plan(sorted, &scope).and_then(|()| match pace {
@@ -217,9 +217,11 @@ impl Driver {
             // What was in flight is durable then, and the node has to learn of it.
             Scope::All if has_replays => Some(Scope::All),
             Scope::All => None,
-            Scope::Changed { payments, .. } => {
-                Some(Scope::Changed { payments: payments.clone(), forwards: BTreeSet::new() })
-            }
+            Scope::Changed { payments, .. } => Some(Scope::Changed {
+                payments: payments.clone(),
+                forwards: BTreeSet::new(),
+                received: BTreeSet::new(),
+            }),
         };
         let following = Following { tell, advice, again, is_quiet, completed: Vec::new() };
         let staged = self.stage_alone(Batch { entries, tip: None })?;
@@ -278,14 +280,14 @@ impl Driver {
     /// Releases what is durable, in the order in which it was staged, and acts on it. Returns what
     /// has to be planned again.
     fn open_gates(&mut self) -> Scope {
-        let mut scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::new() };
+        let mut scope = Scope::nothing();
         while let Some(held) = self.in_flight.pop_front() {
             match held.gated.release(self.logs.proofs()) {
                 Ok((effects, following)) => {
                     if held.has_releases {
                         self.logs.observe(Boundary::PaymentReleased);
                     }
-                    scope = merge(scope, self.let_out(effects, following));
+                    scope = scope.and(self.let_out(effects, following));
                 }
                 Err(gated) => {
                     self.in_flight.push_front(InFlight { gated, ..held });
@@ -311,7 +313,7 @@ impl Driver {
         }
         self.completed.extend(completed);
         let scope = self.act(effects);
-        again.into_iter().fold(scope, merge)
+        again.into_iter().fold(scope, Scope::and)
     }
 
     /// Asks for the claims of the channels that changed. Where a later record of a channel is in
@@ -340,26 +342,5 @@ impl Driver {
 fn fail_all(results: &mut [Result<(), EngineError>], error: &EngineError) {
     for result in results.iter_mut().filter(|result| result.is_ok()) {
         *result = Err(error.copy());
-    }
-}
-
-fn is_empty(scope: &Scope) -> bool {
-    match scope {
-        Scope::All => false,
-        Scope::Changed { payments, forwards } => payments.is_empty() && forwards.is_empty(),
-    }
-}
-
-fn merge(one: Scope, other: Scope) -> Scope {
-    match (one, other) {
-        (Scope::All, _) | (_, Scope::All) => Scope::All,
-        (
-            Scope::Changed { mut payments, mut forwards },
-            Scope::Changed { payments: p, forwards: f },
-        ) => {
-            payments.extend(p);
-            forwards.extend(f);
-            Scope::Changed { payments, forwards }
-        }
     }
 }

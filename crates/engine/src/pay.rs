@@ -212,7 +212,7 @@ impl Driver {
 }
 
 fn scope_of(payment_id: PaymentId) -> Scope {
-    Scope::Changed { payments: BTreeSet::from([payment_id]), forwards: BTreeSet::new() }
+    Scope::of_payment(payment_id)
 }
 
 /// Checks that every part of an intent is added by exactly the update of its channel.

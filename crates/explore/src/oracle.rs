@@ -63,6 +63,7 @@ impl Memory {
             EventKind::Failed | EventKind::Probed => Some(EventKind::Sent),
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => None,
             EventKind::Unknown => return Err(format!("no trace was dropped: {event:?}")),
+            EventKind::Claimed => return Err(format!("nothing was received: {event:?}")),
         };
         let is_contradicted = self
             .told
@@ -94,6 +95,7 @@ impl Memory {
             | EventKind::Failed
             | EventKind::Probed
             | EventKind::Unknown
+            | EventKind::Claimed
             | EventKind::PathFailed { .. } => Ok(()),
         }
     }
@@ -108,6 +110,7 @@ impl Memory {
             EventKind::Failed
             | EventKind::Probed
             | EventKind::Unknown
+            | EventKind::Claimed
             | EventKind::PathSuccessful { .. } => {
                 self.over.insert(key.generation);
             }
@@ -151,7 +154,11 @@ impl Memory {
 
 fn is_terminal(kind: EventKind) -> bool {
     match kind {
-        EventKind::Sent | EventKind::Failed | EventKind::Probed | EventKind::Unknown => true,
+        EventKind::Sent
+        | EventKind::Failed
+        | EventKind::Probed
+        | EventKind::Unknown
+        | EventKind::Claimed => true,
         EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => false,
     }
 }

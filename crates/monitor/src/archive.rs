@@ -1,16 +1,24 @@
 //! Archiving (rule R11): when a channel is over and done with.
 
-use lastword_types::{BlockHeight, MonitorState};
+use lastword_types::{BlockHeight, HtlcDirection, MonitorState};
 
 use crate::claims;
 use crate::error::ArchiveWaits;
 use crate::index::Index;
+use crate::received;
 
 /// Says whether a channel may be archived, or what still waits; depth is what is looked at last.
 pub(crate) fn check(state: &MonitorState, index: &Index) -> Result<(), ArchiveWaits> {
     let Some(funding) = &state.funding_spend else { return Err(ArchiveWaits::Open) };
     if let Some(htlc_id) = index.undelivered.first() {
         return Err(ArchiveWaits::Untold { htlc_id: *htlc_id });
+    }
+    let untold = index.owed.iter().find(|htlc_id| {
+        let htlc = state.htlcs.get(&(HtlcDirection::Received, **htlc_id));
+        htlc.is_some_and(received::is_untold)
+    });
+    if let Some(htlc_id) = untold {
+        return Err(ArchiveWaits::UntoldClaim { htlc_id: *htlc_id });
     }
     if let Some((direction, htlc_id)) = index.open.first() {
         return Err(ArchiveWaits::Undecided { direction: *direction, htlc_id: *htlc_id });
@@ -32,6 +40,7 @@ pub(crate) fn due(state: &MonitorState, index: &Index) -> Option<BlockHeight> {
         | Err(
             ArchiveWaits::Open
             | ArchiveWaits::Untold { .. }
+            | ArchiveWaits::UntoldClaim { .. }
             | ArchiveWaits::Undecided { .. }
             | ArchiveWaits::Claim { .. },
         ) => None,

@@ -19,7 +19,7 @@ pub(crate) fn of(state: &MonitorState, index: &Index) -> Card {
         latest_update: state.latest_update,
         watched: watched(state, index),
         next_deadline: next_deadline(state, index),
-        has_undelivered: !index.undelivered.is_empty(),
+        has_undelivered: index.has_undelivered(),
         is_closed: index::is_closed(state),
         has_claims: !state.is_archived && claims::any(state, index),
         synced_to: state.best,

@@ -20,6 +20,12 @@ pub enum ArchiveWaits {
         /// Its id.
         htlc_id: HtlcId,
     },
+    /// Nobody was told of a claimed part of a payment.
+    #[error("nobody was told of the claimed HTLC {htlc_id}")]
+    UntoldClaim {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
     /// What became of an HTLC is not final.
     #[error("the {direction:?} HTLC {htlc_id} is not decided")]
     Undecided {
@@ -186,7 +192,8 @@ pub enum MonitorError {
         /// How many HTLCs.
         htlcs: usize,
     },
-    /// A release names an HTLC that the peer offered; nobody has to be told of those.
+    /// A release names an HTLC that the peer offered, and of which nobody has to be told: it is no
+    /// claimed part of a payment.
     #[error("the received HTLC {htlc_id} has nothing to release")]
     NothingToRelease {
         /// Its id.
@@ -209,6 +216,22 @@ pub enum MonitorError {
     NoForward {
         /// Who offered it.
         direction: HtlcDirection,
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// A claim names no part of its own, or too many, or an HTLC that is none of its parts.
+    #[error("the claim is of no parts of its payment or forward")]
+    WrongParts,
+    /// A received HTLC is claimed already as a part of something else, or it is claimed as a part of a
+    /// payment and is only passing through, or the other way round.
+    #[error("the received HTLC {htlc_id} cannot be claimed by this right")]
+    OtherSource {
+        /// Its id.
+        htlc_id: HtlcId,
+    },
+    /// A received HTLC is over, and its offerer has it back for good.
+    #[error("the received HTLC {htlc_id} went back to its offerer")]
+    TooLate {
         /// Its id.
         htlc_id: HtlcId,
     },

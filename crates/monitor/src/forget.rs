@@ -4,8 +4,8 @@
 //! ```text
 //!   in an open channel, an HTLC in no commitment that the state holds
 //!       offered and told of    ─► Tombstone, if it was part of a payment ┐
-//!       received and removed   ─►                                        ├─► PastHtlc, if a revoked
-//!                                                                        ┘   commitment may hold it
+//!       received, removed and,  ─►                                       ├─► PastHtlc, if a revoked
+//!         if claimed, told of                                            ┘   commitment may hold it
 //!   once the funding is spent, or we decided to fail the channel
 //!       nothing: the monitor is archived as a whole
 //! ```
@@ -18,6 +18,7 @@ use lastword_types::{
 
 use crate::index::{self, Index};
 use crate::marks::HtlcRef;
+use crate::received;
 
 /// Says whether an HTLC may be forgotten.
 pub(crate) fn may_forget(
@@ -38,7 +39,7 @@ fn is_over(htlc: &HtlcState) -> bool {
                 && htlc.failed != Some(HtlcFailure::FailedBack)
         }
         // Its removal is then irrevocable, for the peer has revoked the last commitment with it.
-        HtlcDirection::Received => htlc.removal.is_some(),
+        HtlcDirection::Received => htlc.removal.is_some() && !received::is_untold(htlc),
     }
 }
 
@@ -91,7 +92,7 @@ fn tombstone(htlc: &HtlcState) -> Option<Tombstone> {
         (HtlcOrigin::Payment(origin), Some(Told::Payment { generation, outcome })) => {
             Some(Tombstone { payment_id: origin.payment_id, generation, outcome })
         }
-        (HtlcOrigin::Payment(_), Some(Told::Forward) | None)
+        (HtlcOrigin::Payment(_), Some(Told::Forward | Told::Claimed) | None)
         | (HtlcOrigin::Forward(_) | HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }, _) => None,
     }
 }

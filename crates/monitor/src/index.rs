@@ -13,6 +13,7 @@ use crate::closing::Closing;
 use crate::deadline;
 use crate::error::MonitorError;
 use crate::marks::{HtlcRef, spell};
+use crate::received;
 use crate::verdict;
 
 /// What the newest commitment of one side holds.
@@ -50,6 +51,8 @@ pub(crate) struct Index {
     pub(crate) deadlines: BTreeSet<(BlockHeight, HtlcRef)>,
     /// Offered HTLCs whose outcome was not told.
     pub(crate) undelivered: BTreeSet<HtlcId>,
+    /// Received HTLCs that somebody has to look at after a start.
+    pub(crate) owed: BTreeSet<HtlcId>,
     /// The parts of payments.
     pub(crate) by_payment: BTreeMap<PaymentId, BTreeSet<HtlcId>>,
     /// The forgotten parts of payments.
@@ -79,6 +82,7 @@ impl Index {
             leaving: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             undelivered: BTreeSet::new(),
+            owed: BTreeSet::new(),
             by_payment: BTreeMap::new(),
             buried: BTreeMap::new(),
             received: BTreeMap::new(),
@@ -140,6 +144,7 @@ impl Index {
                 false
             }
             HtlcDirection::Received => {
+                self.owed.remove(&id);
                 let count = self.received.get_mut(&htlc.htlc.payment_hash);
                 let left = count.map_or(0, |count| {
                     *count -= 1;
@@ -151,6 +156,11 @@ impl Index {
                 left == 0
             }
         }
+    }
+
+    /// Says whether somebody has to look at the ledger after a start.
+    pub(crate) fn has_undelivered(&self) -> bool {
+        !self.undelivered.is_empty() || !self.owed.is_empty()
     }
 
     /// Takes in a tombstone.
@@ -195,6 +205,12 @@ impl Index {
         let verdict = verdict::of(state, self.closing.as_ref(), htlc);
         set(&mut self.open, key, !verdict.is_final());
         set(&mut self.violated, key, htlc.late_preimage.is_some());
+        match key {
+            (HtlcDirection::Offered, _) => {}
+            (HtlcDirection::Received, htlc_id) => {
+                set(&mut self.owed, htlc_id, received::is_owed(&verdict, htlc));
+            }
+        }
     }
 
     /// Reads again which outputs of HTLC transactions we may take.

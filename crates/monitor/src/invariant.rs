@@ -5,13 +5,13 @@ use alloc::collections::BTreeSet;
 use lastword_bolt3::SecretStore;
 use lastword_types::{
     Close, Funding, HtlcDirection, HtlcOrigin, HtlcState, MAX_FUNDINGS, MonitorState, PastHtlc,
-    RemovalReason, Side, Spell, UnsignedCommitment,
+    PreimageSource, RemovalReason, Side, Spell, Told, UnsignedCommitment,
 };
 
 use crate::error::MonitorError;
 use crate::index::Index;
 use crate::marks::{HtlcRef, spell};
-use crate::{deadline, forget, funding, update, verdict};
+use crate::{deadline, forget, funding, received, update, verdict};
 
 /// Refuses a state that contradicts itself.
 pub(crate) fn check_state(state: &MonitorState) -> Result<(), MonitorError> {
@@ -211,10 +211,19 @@ fn check_outcome(htlc: &HtlcState) -> Result<(), MonitorError> {
         "the preimage that removed an HTLC is no evidence",
     )?;
     let is_final = htlc.fulfilled.is_some() || htlc.failed.is_some();
-    ensure(
-        htlc.delivered.is_none() || (is_final && htlc.htlc.direction == HtlcDirection::Offered),
-        "an HTLC was told of that has nothing to tell",
-    )?;
+    let is_told = match htlc.delivered {
+        None => true,
+        Some(Told::Claimed) => matches!(htlc.source, Some(PreimageSource::Invoice { .. })),
+        Some(Told::Payment { .. } | Told::Forward) => {
+            is_final && htlc.htlc.direction == HtlcDirection::Offered
+        }
+    };
+    ensure(is_told, "an HTLC was told of that has nothing to tell")?;
+    let is_by_right = htlc
+        .source
+        .as_ref()
+        .is_none_or(|source| htlc.claim.is_some() && received::fits(&htlc.htlc.origin, source));
+    ensure(is_by_right, "an HTLC is claimed by no right")?;
     let is_payment = matches!(htlc.htlc.origin, HtlcOrigin::Payment(_))
         && htlc.htlc.direction == HtlcDirection::Offered;
     let is_received = htlc.htlc.direction == HtlcDirection::Received;
@@ -256,6 +265,8 @@ fn check_places(
     let owes = direction == HtlcDirection::Offered && htlc.delivered.is_none();
     let is_listed = direction == HtlcDirection::Offered && index.undelivered.contains(&htlc_id);
     ensure(owes == is_listed, "an HTLC that is owed is not listed")?;
+    let is_listed = direction == HtlcDirection::Received && index.owed.contains(&htlc_id);
+    ensure(received::is_owed(&verdict, htlc) == is_listed, "an HTLC that is owed is not listed")?;
     let is_removed = htlc.removal.is_some() && index.standing.contains(&key);
     ensure(index.leaving.contains(&key) == is_removed, "an HTLC that leaves is not listed")?;
     let is_timed = index.deadlines.contains(&(deadline::of(&htlc.htlc), key));

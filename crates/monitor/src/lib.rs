@@ -21,6 +21,7 @@ mod machine;
 mod marks;
 mod mempool;
 mod outputs;
+mod received;
 mod release;
 mod revoked;
 mod update;

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use bitcoin::Transaction;
 use lastword_types::{
     Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Htlc,
-    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence, MonitorRecord,
-    MonitorState, MonitorUpdate, NewChannel, Side, Told, UpdateId, UpdateStep, Verdict,
+    HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence,
+    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, Side, Told, UpdateId, UpdateStep,
+    Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -18,6 +19,7 @@ use crate::funding;
 use crate::index::{self, Index};
 use crate::invariant;
 use crate::marks::{HtlcRef, Marks};
+use crate::received;
 use crate::release;
 use crate::revoked;
 use crate::update::{self, UpdateDraft};
@@ -51,9 +53,10 @@ pub struct Accepted<'r> {
 enum Change<'r> {
     Nothing(Noop),
     Update(UpdateId, Box<UpdateDraft<'r>>),
-    Release(HtlcId, Told),
+    Release(Vec<HtlcRef>, Told),
     GiveUp(HtlcId),
     InboundOnChain(HtlcId),
+    Claim(&'r HtlcClaim, BTreeSet<HtlcId>),
     Block(Box<BlockDraft>),
     Disconnect(lastword_types::BlockRef),
     Evidence(HtlcRef, Marks),
@@ -84,6 +87,7 @@ impl Accepted<'_> {
             | Change::Release(..)
             | Change::GiveUp(_)
             | Change::InboundOnChain(_)
+            | Change::Claim(..)
             | Change::Evidence(..)
             | Change::Block(_)
             | Change::Disconnect(_)
@@ -183,8 +187,8 @@ impl Monitor {
             MonitorRecord::Release(release) => {
                 self.check_channel(release.htlc.channel_id)?;
                 release::check(&self.state, self.index.closing.as_ref(), release)?
-                    .map_or(Change::Nothing(Noop::Known), |(htlc_id, told)| {
-                        Change::Release(htlc_id, told)
+                    .map_or(Change::Nothing(Noop::Known), |(keys, told)| {
+                        Change::Release(keys, told)
                     })
             }
             MonitorRecord::Chain(delta) => self.check_chain(delta)?,
@@ -198,6 +202,12 @@ impl Monitor {
                 let (closing, key) = (self.index.closing.as_ref(), (htlc.direction, htlc.htlc_id));
                 release::check_inbound_on_chain(&self.state, closing, key)?
                     .map_or(Change::Nothing(Noop::Known), Change::InboundOnChain)
+            }
+            MonitorRecord::Claim(claim) => {
+                self.check_channel(claim.channel_id)?;
+                let new = received::check(&self.state, self.index.closing.as_ref(), claim)?;
+                let is_known = new.is_empty();
+                if is_known { Change::Nothing(Noop::Known) } else { Change::Claim(claim, new) }
             }
             MonitorRecord::PruneTombstones { behind } => self.check_prune(*behind)?,
             MonitorRecord::Archive => {
@@ -231,9 +241,10 @@ impl Monitor {
         let effects = match change {
             Change::Nothing(_) => Vec::new(),
             Change::Update(update_id, draft) => self.commit_update(update_id, *draft),
-            Change::Release(htlc_id, told) => self.commit_release(htlc_id, told),
+            Change::Release(keys, told) => self.commit_release(&keys, told),
             Change::GiveUp(htlc_id) => self.commit_given_up(htlc_id),
             Change::InboundOnChain(htlc_id) => self.commit_inbound_on_chain(htlc_id),
+            Change::Claim(claim, new) => self.commit_claim(claim, &new),
             Change::Block(draft) => self.commit_block(*draft),
             Change::Disconnect(fork) => self.commit_disconnect(fork),
             Change::Evidence(key, marks) => self.commit_evidence(key, marks),
@@ -342,6 +353,10 @@ impl Monitor {
             }
             MonitorRecord::InboundOnChain { htlc } => {
                 self.check_channel(htlc.channel_id)?;
+                Ok(too_late)
+            }
+            MonitorRecord::Claim(claim) => {
+                self.check_channel(claim.channel_id)?;
                 Ok(too_late)
             }
             MonitorRecord::Mempool(_) | MonitorRecord::Chain(_) => Ok(too_late),
@@ -478,14 +493,45 @@ impl Monitor {
         self.index.remote = draft.remote_held;
     }
 
-    fn commit_release(&mut self, htlc_id: HtlcId, told: Told) -> Vec<Effect> {
-        let key = (HtlcDirection::Offered, htlc_id);
-        if let Some(htlc) = self.state.htlcs.get_mut(&key) {
-            htlc.delivered = Some(told);
+    fn commit_release(&mut self, keys: &[HtlcRef], told: Told) -> Vec<Effect> {
+        let mut effects = Vec::with_capacity(keys.len() + 1);
+        for key @ (direction, htlc_id) in keys.iter().copied() {
+            if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+                htlc.delivered = Some(told);
+            }
+            match direction {
+                HtlcDirection::Offered => drop(self.index.undelivered.remove(&htlc_id)),
+                HtlcDirection::Received => self.judge(key),
+            }
+            effects.push(Effect::LedgerChanged(self.key(key)));
         }
-        self.index.undelivered.remove(&htlc_id);
-        self.forget_where_due([key]);
-        Vec::from([Effect::LedgerChanged(self.key(key)), Effect::CardChanged])
+        self.forget_where_due(keys.iter().copied());
+        effects.push(Effect::CardChanged);
+        effects
+    }
+
+    fn commit_claim(&mut self, claim: &HtlcClaim, new: &BTreeSet<HtlcId>) -> Vec<Effect> {
+        // A claim that comes late goes on chain at once, and a closing decides what waited for it.
+        let before = self.verdicts(&self.index.open);
+        let keys = new.iter().map(|htlc_id| (HtlcDirection::Received, *htlc_id));
+        for key in keys.clone() {
+            if let Some(htlc) = self.state.htlcs.get_mut(&key) {
+                htlc.claim = Some(claim.preimage);
+                htlc.source = Some(claim.source.clone());
+            }
+            self.judge(key);
+        }
+        let overdue = self.go_on_chain(|htlc| {
+            htlc.htlc.direction == HtlcDirection::Received && new.contains(&htlc.htlc.htlc_id)
+        });
+        let mut effects = self.settle(before);
+        effects.extend(overdue);
+        effects.extend(keys.map(|key| Effect::LedgerChanged(self.key(key))));
+        if self.is_closed() {
+            effects.push(Effect::ClaimsChanged);
+        }
+        effects.push(Effect::CardChanged);
+        effects
     }
 
     fn commit_given_up(&mut self, htlc_id: HtlcId) -> Vec<Effect> {
@@ -618,6 +664,13 @@ impl Monitor {
             }
         }
         effects
+    }
+
+    /// Brings the sets up to date that say what became of an HTLC.
+    fn judge(&mut self, key: HtlcRef) {
+        if let Some(htlc) = self.state.htlcs.get(&key) {
+            self.index.judge(&self.state, key, htlc);
+        }
     }
 
     /// Forgets what was settled while the funding was spent, if the channel is open again.

@@ -60,6 +60,7 @@ impl Marks {
             is_given_up: false,
             claim: self.claim,
             is_inbound_on_chain: false,
+            source: None,
         }
     }
 

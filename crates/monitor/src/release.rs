@@ -1,5 +1,7 @@
 //! Releases: the consumer's durable word that it knows (rule R5).
 
+use alloc::vec::Vec;
+
 use lastword_types::{
     GiveUp, HtlcDirection, HtlcId, HtlcOrigin, MonitorState, ReleasePaymentComplete, Told,
 };
@@ -8,20 +10,25 @@ use crate::closing::Closing;
 use crate::error::MonitorError;
 use crate::forget;
 use crate::marks::HtlcRef;
+use crate::received;
 use crate::verdict;
 
-/// Says whether a release may be committed, and whether it says anything new.
+/// Says whether a release may be committed, and of which HTLCs it says anything new.
 pub(crate) fn check(
     state: &MonitorState,
     closing: Option<&Closing>,
     release: &ReleasePaymentComplete,
-) -> Result<Option<(HtlcId, Told)>, MonitorError> {
-    let htlc_id = release.htlc.htlc_id;
-    match release.htlc.direction {
+) -> Result<Option<(Vec<HtlcRef>, Told)>, MonitorError> {
+    let (direction, htlc_id) = (release.htlc.direction, release.htlc.htlc_id);
+    match direction {
         HtlcDirection::Offered => {}
-        HtlcDirection::Received => return Err(MonitorError::NothingToRelease { htlc_id }),
+        HtlcDirection::Received => {
+            let owed = received::check_release(state, htlc_id, release.told)?;
+            let owed: Vec<HtlcRef> = owed.into_iter().map(|id| (direction, id)).collect();
+            return Ok((!owed.is_empty()).then_some((owed, release.told)));
+        }
     }
-    let key = (HtlcDirection::Offered, htlc_id);
+    let key = (direction, htlc_id);
     let Some(htlc) = state.htlcs.get(&key) else {
         check_forgotten(state, htlc_id, release.told)?;
         return Ok(None);
@@ -37,7 +44,7 @@ pub(crate) fn check(
     if !verdict::of(state, closing, htlc).is_final() {
         return Err(MonitorError::NotFinal { htlc_id });
     }
-    Ok(Some((htlc_id, release.told)))
+    Ok(Some((Vec::from([key]), release.told)))
 }
 
 /// What is forgotten was told of; as far as a tombstone remembers it, it was this.
@@ -52,7 +59,9 @@ fn check_forgotten(state: &MonitorState, htlc_id: HtlcId, told: Told) -> Result<
             let is_same = outcome == tombstone.outcome;
             if is_same { Ok(()) } else { Err(MonitorError::ToldOtherwise { htlc_id }) }
         }
-        Told::Payment { .. } | Told::Forward => Err(MonitorError::WrongTold { htlc_id }),
+        Told::Payment { .. } | Told::Forward | Told::Claimed => {
+            Err(MonitorError::WrongTold { htlc_id })
+        }
     }
 }
 
@@ -116,8 +125,8 @@ fn is_about(origin: &HtlcOrigin, told: &Told) -> bool {
             origin.generation == *generation
         }
         (HtlcOrigin::Forward(_), Told::Forward) => true,
-        (HtlcOrigin::Payment(_), Told::Forward)
-        | (HtlcOrigin::Forward(_), Told::Payment { .. })
+        (HtlcOrigin::Payment(_), Told::Forward | Told::Claimed)
+        | (HtlcOrigin::Forward(_), Told::Payment { .. } | Told::Claimed)
         | (HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }, _) => false,
     }
 }

@@ -322,6 +322,8 @@ impl PaymentBook for Payments {
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => {
                 entry.paths_handled.contains(&key.kind)
             }
+            // What was received is no payment of the book: the ledgers know what was told of it.
+            EventKind::Claimed => false,
         }
     }
 }
@@ -372,6 +374,7 @@ fn check_handled(entry: &BookEntry, key: EventKey) -> Result<Change<'static>, Pa
                 Err(PaymentError::NotToldYet { key })
             }
         }
+        EventKind::Claimed => Err(PaymentError::NotToldYet { key }),
     }
 }
 

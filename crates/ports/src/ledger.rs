@@ -1,6 +1,9 @@
 //! [`Ledger`]: what a monitor knows of the outcomes of its HTLCs.
 
-use lastword_types::{BookEpoch, ChannelId, HtlcKey, LedgerEntry, PaymentId, Tombstone, UpdateId};
+use lastword_types::{
+    BookEpoch, ChannelId, EntryState, HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId,
+    Tombstone, UpdateId,
+};
 
 /// What is known of a ledger without reading its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +22,12 @@ pub struct LedgerHead {
 ///
 /// # To be correct, an implementation must
 ///
-/// - visit entries in the order of their HTLC ids, each once;
+/// - visit entries in the order of their HTLC ids, each once, the offered ones first;
 /// - name in `for_each_undelivered` every offered entry whose outcome was not durably told, whatever
-///   its verdict;
+///   its verdict; every received one that is claimed as a part of a payment and was not told of; and
+///   every received one of which the peer waits to hear, if it is claimed or to be forwarded;
+/// - answer `entry` of every HTLC there ever was; who keeps none of those that were received leaves
+///   it out, and tells of no received payment;
 /// - name in `entries_of` delivered entries too, and in `tombstones_of` what is left of those that
 ///   it has forgotten: one of the two names a part until its tombstone is dropped behind an epoch
 ///   of the book;
@@ -30,7 +36,7 @@ pub trait Ledger {
     /// Returns what is known without reading the entries.
     fn head(&self) -> LedgerHead;
 
-    /// Visits the offered entries that are not delivered.
+    /// Visits the entries that are not delivered.
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>));
 
     /// Visits every entry of a payment, of every generation, delivered or not.
@@ -38,6 +44,11 @@ pub trait Ledger {
 
     /// Visits the tombstones of a payment, of every generation, with the HTLCs that they stand for.
     fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone));
+
+    /// Returns what is known of one HTLC.
+    fn entry(&self, _direction: HtlcDirection, _htlc_id: HtlcId) -> EntryState<'_> {
+        EntryState::Unknown
+    }
 }
 
 /// What can be said about the ledger of a channel.

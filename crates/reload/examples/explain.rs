@@ -35,14 +35,7 @@ impl Ledger for Node {
         let htlc = &self.intent.htlc(PartIndex(0)).expect("the intent has a first part");
         let key = self.intent.parts[0].key();
         let verdict = Verdict::Fulfilled { preimage: PREIMAGE, how: FulfilledHow::Message };
-        visit(LedgerEntry {
-            key,
-            htlc,
-            verdict,
-            delivered: None,
-            is_given_up: false,
-            is_inbound_on_chain: false,
-        });
+        visit(LedgerEntry::undelivered(key, htlc, verdict));
     }
     fn entries_of(&self, _: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         self.for_each_undelivered(visit);

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use lastword_types::{
-    ChannelId, Event, EventKind, Generation, GiveUp, HtlcDirection, HtlcFailure, HtlcKey,
-    MonitorUpdate, Outcome, PaymentId, PaymentPreimage, PaymentRecord, ReleasePaymentComplete,
-    Told, UpdateId,
+    ChannelId, Event, EventKind, Generation, GiveUp, HtlcClaim, HtlcDirection, HtlcFailure,
+    HtlcKey, MonitorUpdate, Outcome, PaymentHash, PaymentId, PaymentPreimage, PaymentRecord,
+    ReleasePaymentComplete, Told, UpdateId,
 };
 
 use crate::reason::Reason;
@@ -15,7 +15,8 @@ use crate::reason::Reason;
 ///
 /// # Shape
 ///
-/// Payments by id, then forwards by their outbound HTLC, then channels as their book visits them.
+/// Payments by id, then received payments, then forwards by their outbound HTLC and those of which
+/// there is none by their inbound one, then channels as their book visits them.
 /// The actions of one payment: records, then what is told, then releases, then what is waited for.
 ///
 /// # Crash safety
@@ -70,7 +71,8 @@ pub enum Action {
         /// The number of the attempt that may be made.
         attempt: u32,
     },
-    /// Claim the inbound half of a forward.
+    /// Claim the inbound half of a forward: its peer has to hear the preimage. Where its monitor is
+    /// here, it is claimed in its ledger before.
     ClaimInbound {
         /// The half to claim.
         inbound: HtlcKey,
@@ -94,6 +96,29 @@ pub enum Action {
         /// The half whose channel is closed.
         inbound: HtlcKey,
         /// The half that is not failed back early.
+        outbound: HtlcKey,
+    },
+    /// Claim HTLCs in the ledger of the channel that received them.
+    Claim(HtlcClaim),
+    /// Give a peer the preimage of an HTLC that is claimed (BOLT 2, `update_fulfill_htlc`).
+    FulfillHtlc {
+        /// Which.
+        htlc: HtlcKey,
+        /// The preimage.
+        preimage: PaymentPreimage,
+    },
+    /// Do nothing yet: a part of a received payment cannot be read.
+    WaitForPart {
+        /// What was paid.
+        payment_hash: PaymentHash,
+        /// The channel that is waited for.
+        channel_id: ChannelId,
+    },
+    /// Decide about an HTLC that was never forwarded: fail it back, or forward it.
+    DecideInbound {
+        /// Which.
+        inbound: HtlcKey,
+        /// The outbound half that there was to be.
         outbound: HtlcKey,
     },
     /// Report, once after each start, a forward that the node does not know.
@@ -174,6 +199,7 @@ impl fmt::Display for Action {
                 match told {
                     Told::Payment { outcome, .. } => write!(f, "{}", OutcomeName(*outcome)),
                     Told::Forward => f.write_str("forwarded"),
+                    Told::Claimed => f.write_str("claimed"),
                 }
             }
             Self::Wait { payment_id, channel_id } => {
@@ -195,6 +221,21 @@ impl fmt::Display for Action {
             Self::NoteInboundOnChain { inbound, outbound } => {
                 let (inbound, outbound) = (HtlcName(*inbound), HtlcName(*outbound));
                 write!(f, "note for {outbound} that {inbound} is on chain")
+            }
+            Self::Claim(HtlcClaim { channel_id, htlc_ids, .. }) => {
+                f.write_str("claim received HTLC")?;
+                for (index, htlc_id) in htlc_ids.iter().enumerate() {
+                    write!(f, "{} {htlc_id}", if index == 0 { "" } else { "," })?;
+                }
+                write!(f, " of channel {channel_id}")
+            }
+            Self::FulfillHtlc { htlc, preimage: _ } => write!(f, "fulfill {}", HtlcName(*htlc)),
+            Self::WaitForPart { payment_hash, channel_id } => {
+                write!(f, "received payment {payment_hash} waits for channel {channel_id}")
+            }
+            Self::DecideInbound { inbound, outbound } => {
+                let (inbound, outbound) = (HtlcName(*inbound), HtlcName(*outbound));
+                write!(f, "fail {inbound} back or forward it: there is no {outbound}")
             }
             Self::ReportUnknownForward { outbound } => {
                 write!(f, "report the forward in {}", HtlcName(*outbound))
@@ -319,6 +360,7 @@ impl fmt::Display for KindName {
                 write!(f, "PaymentPathSuccessful({attempt}/{part})")
             }
             EventKind::Probed => f.write_str("Probed"),
+            EventKind::Claimed => f.write_str("PaymentClaimed"),
         }
     }
 }

@@ -5,11 +5,13 @@ use alloc::vec::Vec;
 
 use lastword_ports::{Ledger, LedgerState};
 use lastword_types::{
-    AmountMsat, BlockHeight, Bug, ChannelId, Generation, HtlcDirection, HtlcKey, HtlcOrigin,
-    Intent, LedgerEntry, Outcome, PaymentHash, PaymentId, PaymentOrigin, Told, Tombstone, Verdict,
+    AmountMsat, BlockHeight, Bug, ChannelId, EntryState, Generation, HtlcDirection, HtlcKey,
+    HtlcOrigin, Intent, LedgerEntry, Outcome, PaymentHash, PaymentId, PaymentOrigin,
+    PaymentPreimage, PreimageSource, Told, Tombstone, Verdict,
 };
 
 use crate::plan::{Scope, View};
+use crate::received::Received;
 
 /// One part of a payment, as a ledger tells it.
 #[derive(Debug, Clone)]
@@ -26,8 +28,7 @@ pub(crate) struct Part {
 
 impl Part {
     fn read(entry: LedgerEntry<'_>) -> Option<Self> {
-        let LedgerEntry { key, htlc, verdict, delivered, is_given_up, is_inbound_on_chain: _ } =
-            entry;
+        let LedgerEntry { key, htlc, verdict, delivered, is_given_up, .. } = entry;
         match &htlc.origin {
             HtlcOrigin::Payment(origin) if key.direction == HtlcDirection::Offered => Some(Self {
                 key,
@@ -65,6 +66,35 @@ pub(crate) struct Outbound {
     pub(crate) is_inbound_on_chain: bool,
 }
 
+/// The inbound half of a forward that waits to be settled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inbound {
+    /// What it is claimed with and for, if it is.
+    pub(crate) claim: Option<(PaymentPreimage, HtlcKey)>,
+    /// The outbound half that it names.
+    pub(crate) outbound: HtlcKey,
+}
+
+impl Inbound {
+    fn of(entry: &LedgerEntry<'_>) -> Option<Self> {
+        let outbound = match entry.htlc.origin {
+            HtlcOrigin::Forwarded { outbound } => outbound,
+            HtlcOrigin::Payment(_) | HtlcOrigin::Forward(_) | HtlcOrigin::Ours => return None,
+        };
+        let claim = match (entry.claim, entry.source) {
+            (Some(preimage), Some(PreimageSource::Downstream { outbound })) => {
+                Some((*preimage, *outbound))
+            }
+            (
+                _,
+                Some(PreimageSource::Downstream { .. } | PreimageSource::Invoice { .. }) | None,
+            ) => None,
+        };
+        let is_waiting = !entry.is_removed && !entry.verdict.is_final();
+        is_waiting.then_some(Self { claim, outbound })
+    }
+}
+
 /// What a plan is about.
 #[derive(Debug, Default)]
 pub(crate) struct Subjects {
@@ -72,6 +102,10 @@ pub(crate) struct Subjects {
     pub(crate) payments: BTreeMap<PaymentId, BTreeSet<ChannelId>>,
     /// The forwards, by their outbound half.
     pub(crate) forwards: BTreeMap<HtlcKey, Outbound>,
+    /// The received payments.
+    pub(crate) received: BTreeSet<Received>,
+    /// The inbound halves of forwards that wait to be settled.
+    pub(crate) inbound: BTreeMap<HtlcKey, Inbound>,
 }
 
 impl Subjects {
@@ -85,12 +119,13 @@ impl Subjects {
                     subjects.payments.entry(payment.intent.payment_id).or_default();
                 });
             }
-            Scope::Changed { payments, forwards } => {
+            Scope::Changed { payments, forwards, received } => {
                 for payment_id in payments {
                     subjects.payments.entry(*payment_id).or_default();
                 }
                 subjects.add_unknown(payments, view);
                 subjects.add_forwards(forwards, view);
+                subjects.add_received(received, view);
             }
         }
         subjects
@@ -125,6 +160,24 @@ impl Subjects {
         }
     }
 
+    fn add_received(&mut self, received: &BTreeSet<HtlcKey>, view: &View<'_>) {
+        for key in received {
+            match view.ledgers.ledger(key.channel_id) {
+                LedgerState::Present(ledger) => match ledger.entry(key.direction, key.htlc_id) {
+                    EntryState::Entry(entry) => self.add_claimed(&entry),
+                    EntryState::Forgotten | EntryState::Unknown => {}
+                },
+                LedgerState::Missing | LedgerState::Damaged => {}
+            }
+        }
+    }
+
+    /// Takes in a received HTLC.
+    fn add_claimed(&mut self, entry: &LedgerEntry<'_>) {
+        self.received.extend(Received::of(entry));
+        self.inbound.extend(Inbound::of(entry).map(|inbound| (entry.key, inbound)));
+    }
+
     fn add_undelivered(
         &mut self,
         ledger: &dyn Ledger,
@@ -145,8 +198,7 @@ impl Subjects {
                         Outbound { inbound: origin.inbound, verdict, is_inbound_on_chain };
                     self.forwards.insert(entry.key, outbound);
                 }
-                // An HTLC of these origins was received: its sender is told, not this node's user.
-                HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => {}
+                HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. } => self.add_claimed(&entry),
             }
         });
     }

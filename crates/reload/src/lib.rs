@@ -10,6 +10,7 @@ mod gather;
 mod payment;
 mod plan;
 mod reason;
+mod received;
 mod status;
 mod story;
 

@@ -8,9 +8,10 @@ use lastword_types::{HtlcKey, PaymentId, PaymentState};
 
 use crate::action::Plan;
 use crate::channel::plan_channels;
-use crate::forward::plan_forward;
+use crate::forward::{plan_forward, plan_inbound};
 use crate::gather::{Part, Subjects, channels_of, gather};
 use crate::payment::plan_payment;
+use crate::received::plan_received;
 
 /// How much a plan looks at. The rules are the same for both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,51 @@ pub enum Scope {
         payments: BTreeSet<PaymentId>,
         /// Outbound halves of forwards of which the entry or the inbound half changed.
         forwards: BTreeSet<HtlcKey>,
+        /// Received HTLCs of which the entry changed.
+        received: BTreeSet<HtlcKey>,
     },
+}
+
+impl Scope {
+    /// Returns the scope of nothing.
+    pub fn nothing() -> Self {
+        Self::Changed {
+            payments: BTreeSet::new(),
+            forwards: BTreeSet::new(),
+            received: BTreeSet::new(),
+        }
+    }
+
+    /// Returns the scope of one payment.
+    pub fn of_payment(payment_id: PaymentId) -> Self {
+        Self::Changed {
+            payments: BTreeSet::from([payment_id]),
+            forwards: BTreeSet::new(),
+            received: BTreeSet::new(),
+        }
+    }
+
+    /// Says whether there is nothing to look at.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::nothing()
+    }
+
+    /// Returns the scope of this and another.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (
+                Self::Changed { mut payments, mut forwards, mut received },
+                Self::Changed { payments: p, forwards: f, received: r },
+            ) => {
+                payments.extend(p);
+                forwards.extend(f);
+                received.extend(r);
+                Self::Changed { payments, forwards, received }
+            }
+        }
+    }
 }
 
 /// What a plan looks at.
@@ -66,12 +111,19 @@ pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
         let found = gather(view, *payment_id, channels);
         plan_payment(view, *payment_id, &found, &mut actions);
     }
-    for (outbound, facts) in subjects.forwards {
-        plan_forward(view, outbound, facts, &mut actions);
+    for payment in &subjects.received {
+        plan_received(view, payment, &mut actions);
     }
+    for (outbound, facts) in &subjects.forwards {
+        plan_forward(view, *outbound, *facts, &mut actions);
+    }
+    let Subjects { forwards, inbound, .. } = &subjects;
     match scope {
-        Scope::All => plan_channels(view, &mut actions),
-        Scope::Changed { .. } => {}
+        Scope::All => {
+            plan_inbound(view, inbound, Some(forwards), &mut actions);
+            plan_channels(view, &mut actions);
+        }
+        Scope::Changed { .. } => plan_inbound(view, inbound, None, &mut actions),
     }
     Plan { actions }
 }

@@ -67,6 +67,12 @@ pub enum Reason {
     InboundGone,
     /// The node does not know the inbound half: the entry is kept (R12).
     InboundUnknown,
+    /// A part of a received payment is claimed, so all are (R13).
+    PartClaimed,
+    /// Every part of a received payment that can be claimed is (R13).
+    AllPartsClaimed,
+    /// No outbound half of the forward ever left (R12).
+    NeverForwarded,
     /// The funding output is spent, or we decided to fail the channel.
     ChannelClosed,
     /// The channel is archived: no update changes it any more (R11).
@@ -114,6 +120,9 @@ impl fmt::Display for Reason {
             Self::InboundResolved => "R12, the inbound half is durably settled",
             Self::InboundGone => "R12, the inbound half's channel is archived",
             Self::InboundUnknown => "R12, the node does not know the inbound half",
+            Self::PartClaimed => "R13, a part of the received payment is claimed",
+            Self::AllPartsClaimed => "R13, every part that can be claimed is",
+            Self::NeverForwarded => "R12, no outbound half of it ever left",
             Self::ChannelClosed => "closed is state, the node missed it",
             Self::ChannelArchived => "R11, the channel is archived",
             Self::ManagerStale => "the node lost updates that the monitor has",

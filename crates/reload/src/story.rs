@@ -144,7 +144,7 @@ impl<'a> Story<'a> {
             Some(Told::Payment { generation, outcome }) if generation == self.generation => {
                 Some(outcome)
             }
-            Some(Told::Payment { .. } | Told::Forward) | None => None,
+            Some(Told::Payment { .. } | Told::Forward | Told::Claimed) | None => None,
         });
         if Bug::OnePartIsNotOver.is_planted() && self.has_undelivered() {
             return None;

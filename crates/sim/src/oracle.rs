@@ -192,6 +192,7 @@ fn line(outside: &Outside, outcome: &Outcome, one: &Try, story: &Story) -> Resul
             | Event::PaymentPathFailed { .. }
             | Event::Probed { .. }
             | Event::PaymentUnknown { .. }
+            | Event::PaymentClaimed { .. }
             | Event::Alarm(_),
         )
         | None => (None, None, None),

@@ -24,6 +24,7 @@ use crate::amount::AmountMsat;
 use crate::block::BlockHeight;
 use crate::htlc::{Htlc, HtlcKey, PaymentHash160, PaymentPreimage};
 use crate::id::{CommitmentNumber, Generation, PaymentId};
+use crate::received::PreimageSource;
 
 /// The commitments of one side in which an HTLC stands: from a number on, until before another.
 ///
@@ -186,6 +187,8 @@ pub enum Told {
     },
     /// The outbound half of a forward: the inbound half is settled.
     Forward,
+    /// A part of a received payment: that the payment is claimed.
+    Claimed,
 }
 
 /// One line of a monitor's ledger: an HTLC, what became of it, what was told.
@@ -194,6 +197,7 @@ pub enum Told {
 ///
 /// Source: `docs/ARCHITECTURE.md`, the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct LedgerEntry<'a> {
     /// Which HTLC.
     pub key: HtlcKey,
@@ -207,6 +211,33 @@ pub struct LedgerEntry<'a> {
     pub is_given_up: bool,
     /// Whether it is noted that the channel of the inbound half of its forward is closed.
     pub is_inbound_on_chain: bool,
+    /// Whether it was removed off chain: one commitment is without it.
+    pub is_removed: bool,
+    /// With what it is claimed by itself, if it was received and is.
+    pub claim: Option<&'a PaymentPreimage>,
+    /// By what right, if that was said.
+    pub source: Option<&'a PreimageSource>,
+    /// Whether it was received and may be claimed by the right that its origin gives: it is not over,
+    /// it was not failed back, and no such claim holds it.
+    pub is_claimable: bool,
+}
+
+impl<'a> LedgerEntry<'a> {
+    /// Returns the entry of an HTLC of which nobody was told and nothing else is known.
+    pub fn undelivered(key: HtlcKey, htlc: &'a Htlc, verdict: Verdict) -> Self {
+        Self {
+            key,
+            htlc,
+            verdict,
+            delivered: None,
+            is_given_up: false,
+            is_inbound_on_chain: false,
+            is_removed: false,
+            claim: None,
+            source: None,
+            is_claimable: false,
+        }
+    }
 }
 
 /// What is left in the ledger of a part of a payment that is forgotten: that it is over, and what

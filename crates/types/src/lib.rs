@@ -16,6 +16,7 @@ pub mod htlc;
 pub mod id;
 pub mod ledger;
 pub mod payment;
+pub mod received;
 pub mod state;
 pub mod terms;
 pub mod update;
@@ -53,6 +54,7 @@ pub use payment::{
     BookEntry, BookState, Event, EventKey, EventKind, Intent, IntentPart, PaymentRecord,
     PaymentState,
 };
+pub use received::{EntryState, HtlcClaim, MAX_CLAIM_PARTS, PreimageSource};
 pub use state::{
     Card, ChainTip, Close, FundingSpend, HtlcState, MonitorState, OutputSpend, OutputSpendKind,
     SignedCommitment, UnsignedCommitment,

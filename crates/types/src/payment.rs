@@ -232,12 +232,14 @@ pub enum EventKind {
     Probed,
     /// What became of the payment is not known any more.
     Unknown,
+    /// A received payment is claimed.
+    Claimed,
 }
 
 impl EventKind {
     /// Says whether this is a payment's last word.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Sent | Self::Failed | Self::Probed | Self::Unknown)
+        matches!(self, Self::Sent | Self::Failed | Self::Probed | Self::Unknown | Self::Claimed)
     }
 }
 
@@ -330,10 +332,26 @@ pub enum Event {
         /// What was to be paid.
         payment_hash: PaymentHash,
     },
+    /// A payment was received: the claim of every part that could still be claimed is durable. From
+    /// then on each of them is taken, from the peer or on chain; its channel's balances say how far
+    /// that is. A received payment's last word.
+    PaymentClaimed {
+        /// What was paid.
+        payment_hash: PaymentHash,
+        /// What it is claimed with.
+        preimage: PaymentPreimage,
+        /// What the parts are worth that are claimed.
+        amount_msat: AmountMsat,
+        /// What the parts were worth that were over when their turn came, and are lost; 0 unless
+        /// something else went wrong.
+        lost_msat: AmountMsat,
+        /// All parts.
+        parts: BTreeSet<HtlcKey>,
+    },
 }
 
 impl Event {
-    /// Returns the channel that the event names, if it names one.
+    /// Returns the channel that the event names, if it names one alone.
     pub fn channel_id(&self) -> Option<ChannelId> {
         match self {
             Self::PaymentPathSuccessful { htlc, .. } | Self::PaymentPathFailed { htlc, .. } => {
@@ -343,11 +361,12 @@ impl Event {
             Self::PaymentSent { .. }
             | Self::PaymentFailed { .. }
             | Self::PaymentUnknown { .. }
+            | Self::PaymentClaimed { .. }
             | Self::Probed { .. } => None,
         }
     }
 
-    /// Returns the idempotency key of a payment's event; alarms have none.
+    /// Returns the idempotency key of an event about a payment, made or received; alarms have none.
     pub fn key(&self) -> Option<EventKey> {
         let (payment_id, generation, kind) = match self {
             Self::PaymentSent { payment_id, generation, .. } => {
@@ -370,6 +389,9 @@ impl Event {
             Self::Alarm(_) => return None,
             Self::PaymentUnknown { payment_id, generation, .. } => {
                 (payment_id, generation, EventKind::Unknown)
+            }
+            Self::PaymentClaimed { payment_hash, parts, .. } => {
+                return Some(EventKey::of_received(*payment_hash, parts));
             }
         };
         Some(EventKey { payment_id: *payment_id, generation: *generation, kind })

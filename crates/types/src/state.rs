@@ -15,6 +15,7 @@ use crate::funding::Funding;
 use crate::htlc::{Htlc, HtlcDirection, PaymentHash, PaymentPreimage};
 use crate::id::{BookEpoch, ChannelId, CommitmentNumber, HtlcId, SecretIndex, UpdateId};
 use crate::ledger::{FulfilledHow, HtlcFailure, PastHtlc, Spell, Told, Tombstone};
+use crate::received::PreimageSource;
 use crate::update::{PerCommitmentSecret, RemovalReason};
 
 /// Everything that one monitor remembers.
@@ -138,6 +139,8 @@ pub struct HtlcState {
     pub claim: Option<PaymentPreimage>,
     /// Whether the channel of the inbound half of its forward is closed.
     pub is_inbound_on_chain: bool,
+    /// By what right it is claimed, if that was said; never without a `claim`.
+    pub source: Option<PreimageSource>,
 }
 
 /// A confirmed spend of the funding output.

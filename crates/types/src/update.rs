@@ -16,6 +16,7 @@ use crate::funding::{LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
 use crate::htlc::{Htlc, HtlcDirection, HtlcKey, PaymentPreimage};
 use crate::id::{BookEpoch, ChannelId, CommitmentNumber, Generation, HtlcId, UpdateId};
 use crate::ledger::Told;
+use crate::received::HtlcClaim;
 
 /// Everything that changes a monitor; its state is the fold of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum MonitorRecord {
         /// The outbound half, an HTLC of this channel.
         htlc: HtlcKey,
     },
+    /// HTLCs that this channel received are claimed, and no others of their hash.
+    Claim(HtlcClaim),
 }
 
 /// The end of a payment's retries, in the ledger of one of its parts: without it a payment that may
@@ -298,7 +301,9 @@ impl fmt::Debug for PerCommitmentSecret {
 
 /// The consumer's durable word that it knows what became of an HTLC.
 ///
-/// It ends the duty to tell, and erases nothing: the verdict stays (rule R5).
+/// It ends the duty to tell, and erases nothing: the verdict stays (rule R5). Of a received payment it
+/// is one word for all the parts that the channel received, so that one append says it of all parts in
+/// all channels.
 ///
 /// Source: rust-lightning's `ChannelMonitorUpdateStep::ReleasePaymentComplete`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,6 +77,8 @@ pub enum MonitorRecordKind {
     Archive,
     /// The channel of the inbound half of a forward is closed.
     InboundOnChain,
+    /// Received HTLCs are claimed.
+    Claim,
 }
 
 /// The kinds of [`PaymentRecord`](lastword_types::PaymentRecord).
@@ -123,13 +125,15 @@ pub enum EventRecordKind {
     Probed,
     /// What became of a payment is not known any more.
     PaymentUnknown,
+    /// A payment was received.
+    PaymentClaimed,
 }
 
 impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 30] = [
+    pub const ALL: [(u8, Self); 32] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
@@ -140,6 +144,7 @@ impl RecordKind {
         (0x08, Self::Monitor(MonitorRecordKind::Archive)),
         (0x0A, Self::Monitor(MonitorRecordKind::GivenUp)),
         (0x0B, Self::Monitor(MonitorRecordKind::InboundOnChain)),
+        (0x0C, Self::Monitor(MonitorRecordKind::Claim)),
         (0x11, Self::Payment(PaymentRecordKind::Intent)),
         (0x12, Self::Payment(PaymentRecordKind::Rebuilt)),
         (0x13, Self::Payment(PaymentRecordKind::Abandoned)),
@@ -159,6 +164,7 @@ impl RecordKind {
         (0x34, Self::Event(EventRecordKind::PaymentFailed)),
         (0x35, Self::Event(EventRecordKind::Alarm)),
         (0x36, Self::Event(EventRecordKind::PaymentUnknown)),
+        (0x37, Self::Event(EventRecordKind::PaymentClaimed)),
         (0x3A, Self::Event(EventRecordKind::Probed)),
     ];
 
@@ -184,6 +190,7 @@ impl RecordKind {
             Self::Monitor(MonitorRecordKind::Archive) => 0x08,
             Self::Monitor(MonitorRecordKind::GivenUp) => 0x0A,
             Self::Monitor(MonitorRecordKind::InboundOnChain) => 0x0B,
+            Self::Monitor(MonitorRecordKind::Claim) => 0x0C,
             Self::Payment(PaymentRecordKind::Intent) => 0x11,
             Self::Payment(PaymentRecordKind::Rebuilt) => 0x12,
             Self::Payment(PaymentRecordKind::Abandoned) => 0x13,
@@ -203,6 +210,7 @@ impl RecordKind {
             Self::Event(EventRecordKind::PaymentFailed) => 0x34,
             Self::Event(EventRecordKind::Alarm) => 0x35,
             Self::Event(EventRecordKind::PaymentUnknown) => 0x36,
+            Self::Event(EventRecordKind::PaymentClaimed) => 0x37,
             Self::Event(EventRecordKind::Probed) => 0x3A,
         }
     }

@@ -194,6 +194,35 @@ impl Channel {
         [theirs, ours, self.update(vec![step])]
     }
 
+    /// We fulfil or fail an HTLC of the peer off chain: our signature on its next commitment, then its
+    /// revocation and its signature on ours.
+    pub(crate) fn settle(&mut self, htlc_id: HtlcId, reason: RemovalReason) -> [MonitorUpdate; 2] {
+        let direction = HtlcDirection::Received;
+        let removed = || vec![HtlcRemoved { direction, htlc_id, reason }];
+        let mut remote = self.remote.last().unwrap().clone();
+        let is_it = |htlc: &Htlc| (htlc.direction, htlc.htlc_id) == (direction, htlc_id);
+        let at = remote.htlcs.iter().position(is_it).unwrap();
+        let amount = remote.htlcs.remove(at).amount_msat;
+        let winner = match reason {
+            RemovalReason::Fulfilled { .. } => &mut remote.unsigned.to_remote_msat,
+            RemovalReason::Failed { .. } => &mut remote.unsigned.to_local_msat,
+        };
+        *winner = winner.checked_add(amount).unwrap();
+        let local = Held {
+            unsigned: UnsignedCommitment {
+                to_local_msat: remote.unsigned.to_remote_msat,
+                to_remote_msat: remote.unsigned.to_local_msat,
+                ..self.local.last().unwrap().unsigned
+            },
+            htlcs: remote.htlcs.clone(),
+        };
+        let step = self.next_remote(remote, Vec::new(), removed());
+        let ours = self.update(vec![step]);
+        let revocation = self.revocation();
+        let step = self.next_local(local, Vec::new(), removed());
+        [ours, self.update(vec![revocation, step])]
+    }
+
     /// We fail the channel.
     pub(crate) fn fail(&mut self) -> MonitorUpdate {
         self.update(vec![UpdateStep::FailChannel])

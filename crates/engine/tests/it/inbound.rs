@@ -7,7 +7,7 @@ use lastword_testkit::Survivors;
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, CommitmentFormat, EARLY_FAIL_BACK_BLOCKS, ForwardOrigin,
     Htlc, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, OutputSpendKind,
-    PaymentPreimage, UpdateStep, Verdict,
+    PaymentPreimage, PreimageSource, Told, Verdict,
 };
 
 use crate::crash::{Bomb, unless_died};
@@ -124,9 +124,12 @@ impl Forward {
         let advice: Vec<_> = node.driver.take_advice().into_iter().map(|it| it.action).collect();
         assert_eq!(advice, [expected]);
 
-        let steps = vec![UpdateStep::ClaimHtlc { htlc_id: inbound.htlc_id, preimage }];
-        let update = world.channels[INBOUND_CHANNEL].update(steps);
-        node.driver.update(vec![update]).unwrap();
+        // Its claim is in the ledger without the node, and the outbound half has done its duty.
+        let half = node.state(INBOUND_CHANNEL).htlcs[&(inbound.direction, inbound.htlc_id)].clone();
+        let source = Some(PreimageSource::Downstream { outbound });
+        assert_eq!((half.claim, half.source), (Some(preimage), source));
+        let key = (outbound.direction, outbound.htlc_id);
+        assert_eq!(node.state(OUTBOUND_CHANNEL).htlcs[&key].delivered, Some(Told::Forward));
         node.poll();
         node.mine_and_poll(world, 1);
         let spends = node.state(INBOUND_CHANNEL).output_spends;
@@ -206,20 +209,24 @@ fn a_crash_while_the_inbound_channel_closes_loses_no_note() {
     assert!(points >= 8, "only {points} points");
 }
 
-/// A node that forgot that the inbound half is open learns nothing new when its channel closes; the
-/// start that has a better book notes it.
+/// A node that forgot that the inbound half is open changes nothing: its monitor is here and knows.
 #[test]
-fn a_start_notes_what_no_live_input_did() {
+fn what_the_node_forgot_of_the_inbound_half_its_monitor_knows() {
     let (mut forward, node) = forwarding(Logs::Two, ANCHORS);
     let bomb = Bomb::default();
+    for state in [InboundState::Resolved, InboundState::Gone, InboundState::Unknown] {
+        let stores = node.stores.image(Survivors::Everything);
+        let mut node = start(&forward.world, stores, state, &bomb);
+        assert_eq!(node.driver.take_advice(), [], "{state:?}");
+        assert!(!forward.is_noted(&mut node));
+    }
     let mut node = start(&forward.world, node.stores, InboundState::Resolved, &bomb);
     for channel in [OUTBOUND_CHANNEL, INBOUND_CHANNEL] {
         forward.world.peer_closes(channel);
         node.poll();
     }
-    assert!(!forward.is_noted(&mut node));
-    node = restart(&forward.world, node, InboundState::Open, Survivors::SyncedOnly);
     assert!(forward.is_noted(&mut node));
+    node = restart(&forward.world, node, InboundState::Gone, Survivors::SyncedOnly);
     forward.hang(&mut node);
     forward.is_paid(&mut node);
 }

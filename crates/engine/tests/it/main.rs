@@ -5,6 +5,7 @@ mod archive;
 mod breach;
 mod cards;
 mod channel;
+mod claim;
 mod crash;
 mod damage;
 mod deadline;

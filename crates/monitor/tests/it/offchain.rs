@@ -162,6 +162,7 @@ fn several_steps_of_one_update_are_one_change() {
             | MonitorRecord::Release(_)
             | MonitorRecord::GivenUp(_)
             | MonitorRecord::InboundOnChain { .. }
+            | MonitorRecord::Claim(_)
             | MonitorRecord::Mempool(_)
             | MonitorRecord::PruneTombstones { .. }
             | MonitorRecord::Archive

@@ -64,6 +64,7 @@ proptest! {
             | MonitorRecord::Release(_)
             | MonitorRecord::GivenUp(_)
             | MonitorRecord::InboundOnChain { .. }
+            | MonitorRecord::Claim(_)
             | MonitorRecord::Mempool(_)
             | MonitorRecord::PruneTombstones { .. }
             | MonitorRecord::Archive => true,
@@ -117,6 +118,7 @@ proptest! {
                 | MonitorRecord::Archive
                 | MonitorRecord::GivenUp(_)
                 | MonitorRecord::InboundOnChain { .. }
+                | MonitorRecord::Claim(_)
                 | MonitorRecord::Created(_) => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };

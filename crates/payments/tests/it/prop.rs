@@ -20,6 +20,7 @@ fn records() -> impl Strategy<Value = PaymentRecord> {
         Just(path_failed(0)),
         Just(path_taken(0)),
         Just(EventKind::Probed),
+        Just(EventKind::Claimed),
     ];
     (0..3_u8, 0..3_u8).prop_flat_map(move |(payment, generation)| {
         prop_oneof![

@@ -1,9 +1,9 @@
 //! Payments to test with.
 
 use lastword_types::{
-    AmountMsat, BlockHeight, ChannelId, Event, EventKey, EventKind, Generation, HtlcFailure,
-    HtlcId, Intent, IntentPart, Metadata, Outcome, PartIndex, PaymentId, PaymentPreimage,
-    PaymentRecord, Terms,
+    AmountMsat, BlockHeight, ChannelId, Event, EventKey, EventKind, Generation, HtlcDirection,
+    HtlcFailure, HtlcId, HtlcKey, Intent, IntentPart, Metadata, Outcome, PartIndex, PaymentId,
+    PaymentPreimage, PaymentRecord, Terms,
 };
 
 pub(crate) const PREIMAGE: PaymentPreimage = PaymentPreimage([7; 32]);
@@ -151,5 +151,12 @@ pub(crate) fn event(payment: u8, kind: EventKind) -> Event {
             reason: HtlcFailure::Removed { code: 0x400F },
         },
         EventKind::Unknown => Event::PaymentUnknown { payment_id, generation, payment_hash },
+        EventKind::Claimed => Event::PaymentClaimed {
+            payment_hash,
+            preimage: PREIMAGE,
+            amount_msat: AmountMsat(1_000),
+            lost_msat: AmountMsat(0),
+            parts: [HtlcKey { direction: HtlcDirection::Received, ..htlc }].into(),
+        },
     }
 }

@@ -1,7 +1,5 @@
 //! What the node has to learn of its channels.
 
-use std::collections::BTreeSet;
-
 use lastword_ports::ChannelEntry;
 use lastword_reload::{Action, Planned, Reason, Scope};
 use lastword_types::{MonitorUpdate, PaymentState, UpdateId};
@@ -97,7 +95,7 @@ fn a_monitor_that_cannot_be_read_says_nothing_of_updates() {
 fn learning_it_once_is_enough_and_the_live_path_does_not_ask() {
     for is_closed in [false, true] {
         let mut world = world(3, true, 4, is_closed);
-        let scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::new() };
+        let scope = Scope::nothing();
         assert!(world.plan(&scope).is_empty());
         world.settle();
         assert!(world.plan_all().is_empty());
@@ -112,7 +110,7 @@ fn a_part_in_flight_does_not_count_as_never_sent() {
     let mut world = world(4, true, 4, false);
     note(&mut world, &intent(1, &[1]), PaymentState::Pending);
     in_flight(&mut world, &[5]);
-    let changed = Scope::Changed { payments: BTreeSet::from([id(1)]), forwards: BTreeSet::new() };
+    let changed = Scope::of_payment(id(1));
     let wait = Planned {
         action: Action::Wait { payment_id: id(1), channel_id },
         reason: Reason::InFlight,

@@ -232,7 +232,8 @@ impl Life {
         let plan = self.world.plan_all();
         if self.books == Books::OneLog {
             let payments = BTreeSet::from([id(1), id(2)]);
-            let scope = Scope::Changed { payments, forwards: BTreeSet::new() };
+            let scope =
+                Scope::Changed { payments, forwards: BTreeSet::new(), received: BTreeSet::new() };
             assert_eq!(self.world.plan(&scope), plan);
         }
         plan
@@ -360,6 +361,7 @@ impl Life {
             }
             EventKind::Probed => panic!("nobody probes"),
             EventKind::Unknown => panic!("no trace is dropped in this world"),
+            EventKind::Claimed => panic!("nobody pays us"),
             EventKind::PathFailed { .. } => {
                 let mut told = self.world.told.iter().filter_map(Event::key);
                 assert!(!told.any(|other| {

@@ -70,7 +70,11 @@ fn every_inbound_state_meets_every_verdict() {
         (InboundState::Gone, [None, None, gone.clone(), gone]),
         (InboundState::Unknown, [unknown.clone(), unknown.clone(), unknown.clone(), unknown]),
     ];
-    let scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::from([outbound]) };
+    let scope = Scope::Changed {
+        payments: BTreeSet::new(),
+        forwards: BTreeSet::from([outbound]),
+        received: BTreeSet::new(),
+    };
     for (state, row) in table {
         for (verdict, expected) in [LIVE, FAILING, FULFILLED, FAILED].into_iter().zip(row) {
             let world = world(state, verdict);
@@ -109,7 +113,11 @@ fn a_forward_whose_inbound_channel_is_closed_is_noted_until_it_is_decided() {
         action: Action::NoteInboundOnChain { inbound, outbound },
         reason: Reason::InboundOnChain,
     };
-    let scope = Scope::Changed { payments: BTreeSet::new(), forwards: BTreeSet::from([outbound]) };
+    let scope = Scope::Changed {
+        payments: BTreeSet::new(),
+        forwards: BTreeSet::from([outbound]),
+        received: BTreeSet::new(),
+    };
     for (state, is_unsettled) in [
         (InboundState::Open, true),
         (InboundState::Unknown, true),
@@ -154,7 +162,15 @@ fn a_forward_in_a_damaged_channel_is_left_alone() {
     set_bytes(&mut world, 2, Bytes::Damaged);
     let forwards = BTreeSet::from([outbound()]);
     assert!(world.plan_all().is_empty());
-    assert!(world.plan(&Scope::Changed { payments: BTreeSet::new(), forwards }).is_empty());
+    assert!(
+        world
+            .plan(&Scope::Changed {
+                payments: BTreeSet::new(),
+                forwards,
+                received: BTreeSet::new()
+            })
+            .is_empty()
+    );
 }
 
 #[test]
@@ -163,5 +179,13 @@ fn the_live_path_looks_only_at_the_forwards_that_it_is_given() {
     let mut other = outbound();
     other.htlc_id = HtlcId(6);
     let forwards = BTreeSet::from([other]);
-    assert!(world.plan(&Scope::Changed { payments: BTreeSet::new(), forwards }).is_empty());
+    assert!(
+        world
+            .plan(&Scope::Changed {
+                payments: BTreeSet::new(),
+                forwards,
+                received: BTreeSet::new()
+            })
+            .is_empty()
+    );
 }

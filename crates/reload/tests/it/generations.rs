@@ -1,7 +1,5 @@
 //! Several generations of one payment id, and payments of which the book holds only a part.
 
-use std::collections::BTreeSet;
-
 use lastword_reload::{Action, Reason, Scope};
 use lastword_types::{Metadata, PaymentRecord, PaymentState};
 
@@ -12,7 +10,7 @@ use crate::tools::{
 use crate::world::{Bytes, World};
 
 fn changed() -> Scope {
-    Scope::Changed { payments: BTreeSet::from([id(1)]), forwards: BTreeSet::new() }
+    Scope::of_payment(id(1))
 }
 
 #[test]

@@ -93,7 +93,8 @@ fn every_book_meets_every_ledger() {
             let world = world(book, ledger);
             assert_eq!(short(&world.plan_all()), expected, "book {book}, ledger {ledger}");
             let payments = BTreeSet::from([id(1)]);
-            let scope = Scope::Changed { payments, forwards: BTreeSet::new() };
+            let scope =
+                Scope::Changed { payments, forwards: BTreeSet::new(), received: BTreeSet::new() };
             assert_eq!(world.plan(&scope), world.plan_all(), "the live path is the same");
         }
     }

@@ -176,7 +176,7 @@ fn is_taken(world: &World, generation: Generation) -> bool {
 fn is_told_failed(world: &World, generation: Generation) -> bool {
     lines_of(world, generation).iter().any(|line| match line.delivered {
         Some(Told::Payment { outcome, .. }) => outcome.kind() == OutcomeKind::Failed,
-        Some(Told::Forward) | None => false,
+        Some(Told::Forward | Told::Claimed) | None => false,
     })
 }
 

@@ -71,6 +71,7 @@ fn the_last_attempt_decides_and_its_fee_is_told() {
             | Event::PaymentFailed { .. }
             | Event::Probed { .. }
             | Event::PaymentUnknown { .. }
+            | Event::PaymentClaimed { .. }
             | Event::Alarm(_) => None,
         });
         assert_eq!(sent, Some(AmountMsat(77)));

@@ -157,6 +157,7 @@ pub(crate) fn events(events: &[Event]) -> String {
             EventKind::PathSuccessful { part, .. } => format!("s{part}"),
             EventKind::Probed => "P".into(),
             EventKind::Unknown => "U".into(),
+            EventKind::Claimed => "C".into(),
         })
         .collect();
     names.join(" ")
@@ -202,11 +203,16 @@ pub(crate) fn short(plan: &Plan) -> String {
                     format!("R{}{}", letter(outcome), release.htlc.channel_id.0[0])
                 }
                 Told::Forward => format!("R>{}", release.htlc.channel_id.0[0]),
+                Told::Claimed => format!("RC{}", release.htlc.channel_id.0[0]),
             },
             Action::Wait { channel_id, .. } => format!("W{}", channel_id.0[0]),
             Action::GiveUp(given_up) => format!("G{}", given_up.htlc.channel_id.0[0]),
             Action::Retry { attempt, .. } => format!("Y{attempt}"),
-            Action::ClaimInbound { .. }
+            Action::Claim(_)
+            | Action::FulfillHtlc { .. }
+            | Action::WaitForPart { .. }
+            | Action::DecideInbound { .. }
+            | Action::ClaimInbound { .. }
             | Action::FailInbound { .. }
             | Action::NoteInboundOnChain { .. }
             | Action::ReportUnknownForward { .. }

@@ -48,13 +48,12 @@ impl Sheet {
     fn entry(&self, htlc_id: HtlcId) -> LedgerEntry<'_> {
         let line = &self.lines[&htlc_id];
         let direction = HtlcDirection::Offered;
+        let key = HtlcKey { channel_id: self.channel_id, direction, htlc_id };
         LedgerEntry {
-            key: HtlcKey { channel_id: self.channel_id, direction, htlc_id },
-            htlc: &line.htlc,
-            verdict: line.verdict,
             delivered: line.delivered,
             is_given_up: line.is_given_up,
             is_inbound_on_chain: line.is_inbound_on_chain,
+            ..LedgerEntry::undelivered(key, &line.htlc, line.verdict)
         }
     }
 }
@@ -172,6 +171,7 @@ impl Book {
             | EventKind::Probed
             | EventKind::PathFailed { .. }
             | EventKind::PathSuccessful { .. } => OutcomeKind::Failed,
+            EventKind::Claimed => panic!("this world receives nothing"),
         };
         let is_probe = entry.intent.terms.purpose == Purpose::Probe;
         assert!(key.kind == EventKind::Sent || is_probe == (key.kind == EventKind::Probed));
@@ -286,6 +286,7 @@ impl PaymentBook for Pages<'_> {
             EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => {
                 entry.paths_handled.contains(&key.kind)
             }
+            EventKind::Claimed => false,
         }
     }
 }
@@ -358,7 +359,11 @@ impl World {
                 assert!(!line.is_inbound_on_chain, "it is noted once");
                 line.is_inbound_on_chain = true;
             }
+            Action::Claim(_) | Action::FulfillHtlc { .. } | Action::DecideInbound { .. } => {
+                panic!("this world receives nothing: {action}")
+            }
             Action::Retry { .. }
+            | Action::WaitForPart { .. }
             | Action::Wait { .. }
             | Action::ReportUnknownForward { .. }
             | Action::MonitorBehind { .. } => {}

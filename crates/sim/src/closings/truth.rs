@@ -177,6 +177,7 @@ impl Truth {
                 | Event::PaymentPathFailed { .. }
                 | Event::Probed { .. }
                 | Event::PaymentUnknown { .. }
+                | Event::PaymentClaimed { .. }
                 | Event::Alarm(_) => "no word".to_owned(),
             });
             (deal.role, deal.name.0, word)

@@ -45,6 +45,7 @@ fn last_word(outside: &Outside, is_sent: bool) -> Event {
         | Event::PaymentPathFailed { .. }
         | Event::Probed { .. }
         | Event::PaymentUnknown { .. }
+        | Event::PaymentClaimed { .. }
         | Event::Alarm(_) => false,
     });
     found.cloned().unwrap()

@@ -22,6 +22,15 @@ struct Sent {
     fee_msat: AmountMsat,
 }
 
+/// What was received, and what it is claimed with.
+#[derive(Serialize, Deserialize)]
+struct Received {
+    payment_hash: PaymentHash,
+    preimage: PaymentPreimage,
+    amount_msat: AmountMsat,
+    lost_msat: AmountMsat,
+}
+
 /// A part and the HTLC that carried it.
 #[derive(Serialize, Deserialize)]
 struct Path {
@@ -92,6 +101,7 @@ impl Record for Event {
             Self::Alarm(_) => EventRecordKind::Alarm,
             Self::Probed { .. } => EventRecordKind::Probed,
             Self::PaymentUnknown { .. } => EventRecordKind::PaymentUnknown,
+            Self::PaymentClaimed { .. } => EventRecordKind::PaymentClaimed,
         })
     }
 
@@ -147,6 +157,10 @@ impl Record for Event {
             Self::PaymentUnknown { ref payment_id, ref generation, payment_hash } => {
                 writer.put(0, &Incarnation::of(payment_id, generation));
                 writer.put(2, &payment_hash);
+            }
+            Self::PaymentClaimed { payment_hash, preimage, amount_msat, lost_msat, ref parts } => {
+                writer.put(0, &Received { payment_hash, preimage, amount_msat, lost_msat });
+                writer.put(2, parts);
             }
         }
     }
@@ -204,6 +218,12 @@ impl Record for Event {
             EventRecordKind::PaymentUnknown => {
                 let Incarnation { payment_id, generation } = reader.required(0)?;
                 Self::PaymentUnknown { payment_id, generation, payment_hash: reader.required(2)? }
+            }
+            EventRecordKind::PaymentClaimed => {
+                let Received { payment_hash, preimage, amount_msat, lost_msat } =
+                    reader.required(0)?;
+                let parts = reader.required(2)?;
+                Self::PaymentClaimed { payment_hash, preimage, amount_msat, lost_msat, parts }
             }
         })
     }

@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 
 use lastword_types::{
-    ChainDelta, ChannelId, GiveUp, MempoolEvidence, MonitorRecord, MonitorUpdate, NewChannel,
-    ReleasePaymentComplete, UpdateId,
+    ChainDelta, ChannelId, GiveUp, HtlcClaim, MempoolEvidence, MonitorRecord, MonitorUpdate,
+    NewChannel, ReleasePaymentComplete, UpdateId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,7 @@ impl Record for MonitorRecord {
             Self::Release(_) => MonitorRecordKind::Release,
             Self::GivenUp(_) => MonitorRecordKind::GivenUp,
             Self::InboundOnChain { .. } => MonitorRecordKind::InboundOnChain,
+            Self::Claim(_) => MonitorRecordKind::Claim,
             Self::Chain(ChainDelta::Connected { .. }) => MonitorRecordKind::Connected,
             Self::Chain(ChainDelta::Disconnected { .. }) => MonitorRecordKind::Disconnected,
             Self::Mempool(_) => MonitorRecordKind::Mempool,
@@ -70,6 +71,12 @@ impl Record for MonitorRecord {
             Self::PruneTombstones { behind } => writer.put(0, behind),
             Self::Archive => {}
             Self::InboundOnChain { htlc } => writer.put(0, htlc),
+            Self::Claim(HtlcClaim { channel_id, htlc_ids, preimage, source }) => {
+                writer.put(0, channel_id);
+                writer.put(2, htlc_ids);
+                writer.put(4, preimage);
+                writer.put(6, source);
+            }
         }
     }
 
@@ -105,6 +112,12 @@ impl Record for MonitorRecord {
             }
             MonitorRecordKind::Archive => Self::Archive,
             MonitorRecordKind::InboundOnChain => Self::InboundOnChain { htlc: reader.required(0)? },
+            MonitorRecordKind::Claim => Self::Claim(HtlcClaim {
+                channel_id: reader.required(0)?,
+                htlc_ids: reader.required(2)?,
+                preimage: reader.required(4)?,
+                source: reader.required(6)?,
+            }),
         })
     }
 }

@@ -5,7 +5,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use bitcoin::Amount;
 use lastword_types::{
     self as types, BookEpoch, Close, HtlcDirection, HtlcFailure, HtlcId, MonitorState, PaymentHash,
-    PaymentPreimage, PerCommitmentSecret, RemovalReason, SecretIndex, Side, Spell, Told,
+    PaymentPreimage, PerCommitmentSecret, PreimageSource, RemovalReason, SecretIndex, Side, Spell,
+    Told,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,7 @@ use crate::record::Record;
 type Htlcs = BTreeMap<(HtlcDirection, HtlcId), HtlcState>;
 type Past = BTreeMap<(HtlcDirection, HtlcId), types::PastHtlc>;
 type Claims = BTreeMap<HtlcId, PaymentPreimage>;
+type Sources = BTreeMap<HtlcId, PreimageSource>;
 type Names = BTreeSet<(HtlcDirection, HtlcId)>;
 type Preimages = BTreeMap<PaymentHash, PaymentPreimage>;
 type OutputSpends = BTreeMap<OutPoint, OutputSpend>;
@@ -87,6 +89,12 @@ impl Record for MonitorState {
             .collect();
         writer.put_some(52, (!claims.is_empty()).then_some(&claims));
         writer.put_some(54, names(self, |htlc| htlc.is_inbound_on_chain).as_ref());
+        let sources: Sources = self
+            .htlcs
+            .iter()
+            .filter_map(|((_, htlc_id), htlc)| Some((*htlc_id, htlc.source.clone()?)))
+            .collect();
+        writer.put_some(56, (!sources.is_empty()).then_some(&sources));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -145,6 +153,11 @@ impl Record for MonitorState {
         for id in reader.optional::<Names>(54)?.unwrap_or_default() {
             if let Some(htlc) = state.htlcs.get_mut(&id) {
                 htlc.is_inbound_on_chain = true;
+            }
+        }
+        for (htlc_id, source) in reader.optional::<Sources>(56)?.unwrap_or_default() {
+            if let Some(htlc) = state.htlcs.get_mut(&(HtlcDirection::Received, htlc_id)) {
+                htlc.source = Some(source);
             }
         }
         Ok(state)
@@ -207,6 +220,7 @@ impl From<HtlcState> for types::HtlcState {
             is_given_up: false,
             claim: None,
             is_inbound_on_chain: false,
+            source: None,
         }
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn payment_records() -> Vec<(&'static str, Any)> {
         ("payment_dropped", PaymentRecord::Dropped { payment_id, generation }),
         ("payment_decided_unknown", decided(Outcome::Unknown)),
         ("payment_handled_unknown", handled(EventKind::Unknown)),
+        ("payment_handled_claimed", handled(EventKind::Claimed)),
         ("payment_epoch_raised", PaymentRecord::EpochRaised { epoch: BookEpoch(300) }),
     ];
     records.extend(REASONS.map(|(name, reason)| (name, decided(Outcome::Failed { reason }))));
@@ -150,6 +151,16 @@ pub(crate) fn events() -> Vec<(&'static str, Any)> {
             },
         ),
         ("event_payment_unknown", Event::PaymentUnknown { payment_id, generation, payment_hash }),
+        (
+            "event_payment_claimed",
+            Event::PaymentClaimed {
+                payment_hash,
+                preimage: PaymentPreimage([0xC2; 32]),
+                amount_msat: AmountMsat(123_456_789),
+                lost_msat: AmountMsat(7),
+                parts: [2, 300].map(|htlc_id| key(HtlcDirection::Received, htlc_id)).into(),
+            },
+        ),
     ]
     .map(|(name, event)| (name, Any::Event(event)))
     .into_iter()

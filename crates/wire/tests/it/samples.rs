@@ -3,12 +3,12 @@
 use lastword_types::{
     AmountMsat, BlockHeight, BookEpoch, Card, ChainDelta, ChainTip, ChannelId, Close,
     CommitmentFormat, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, HtlcAdded,
-    HtlcDirection, HtlcFailure, HtlcId, HtlcOrigin, HtlcRemoved, HtlcState, LocalCommitment,
-    LocalCommitmentOn, MempoolEvidence, Metadata, MonitorRecord, MonitorState, MonitorUpdate,
-    NewFunding, Outcome, OutputSpend, OutputSpendKind, PastHtlc, PaymentHash, PaymentHash160,
-    PaymentId, PaymentPreimage, PerCommitmentSecret, ReleasePaymentComplete, RemoteCommitment,
-    RemoteCommitmentOn, RemovalReason, SecretIndex, Side, SignedCommitment, Spell, Told, Tombstone,
-    UnsignedCommitment, UpdateId, UpdateStep,
+    HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
+    LocalCommitment, LocalCommitmentOn, MempoolEvidence, Metadata, MonitorRecord, MonitorState,
+    MonitorUpdate, NewFunding, Outcome, OutputSpend, OutputSpendKind, PastHtlc, PaymentHash,
+    PaymentHash160, PaymentId, PaymentPreimage, PerCommitmentSecret, PreimageSource,
+    ReleasePaymentComplete, RemoteCommitment, RemoteCommitmentOn, RemovalReason, SecretIndex, Side,
+    SignedCommitment, Spell, Told, Tombstone, UnsignedCommitment, UpdateId, UpdateStep,
 };
 
 use crate::build::{
@@ -37,6 +37,16 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
     let release = |told| {
         let htlc = key(HtlcDirection::Offered, 3);
         MonitorRecord::Release(ReleasePaymentComplete { htlc, told })
+    };
+    let claim = |htlc_ids: &[u64], source| {
+        let htlc_ids = htlc_ids.iter().copied().map(HtlcId).collect();
+        let preimage = PaymentPreimage([0xC2; 32]);
+        MonitorRecord::Claim(HtlcClaim {
+            channel_id: ChannelId([0xC1; 32]),
+            htlc_ids,
+            preimage,
+            source,
+        })
     };
     let told = |outcome| Told::Payment { generation: Generation([0x6E; 16]), outcome };
     let connected = |transactions| {
@@ -73,6 +83,9 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
             "monitor_inbound_on_chain",
             MonitorRecord::InboundOnChain { htlc: key(HtlcDirection::Offered, 1) },
         ),
+        ("monitor_release_claimed", release(Told::Claimed)),
+        ("monitor_claim_invoice", claim(&[2, 300], invoice())),
+        ("monitor_claim_downstream", claim(&[1], downstream())),
     ]
     .map(|(name, record)| (name, Any::Monitor(record)))
     .into()
@@ -279,6 +292,7 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         ("monitor_state_mempool", mempool_state()),
         ("monitor_state_claims", claims_state()),
         ("monitor_state_inbound_on_chain", inbound_on_chain_state()),
+        ("monitor_state_sources", sources_state()),
         ("monitor_state_archived", MonitorState { is_archived: true, ..closed(Close::Mutual) }),
     ]
     .into_iter()
@@ -292,6 +306,33 @@ fn claims_state() -> MonitorState {
     for htlc in state.htlcs.values_mut().filter(|htlc| htlc.removal.is_none()) {
         let is_received = htlc.htlc.direction == HtlcDirection::Received;
         htlc.claim = is_received.then_some(PaymentPreimage([0xC2; 32]));
+    }
+    state
+}
+
+fn invoice() -> PreimageSource {
+    let part = |channel, htlc_id| HtlcKey {
+        channel_id: ChannelId([channel; 32]),
+        ..key(HtlcDirection::Received, htlc_id)
+    };
+    PreimageSource::Invoice {
+        parts: [part(0xC1, 2), part(0xC1, 300), part(0xC7, 1 << 32)].into(),
+        amount_msat: AmountMsat(123_456_789),
+    }
+}
+
+fn downstream() -> PreimageSource {
+    PreimageSource::Downstream { outbound: key(HtlcDirection::Offered, 1) }
+}
+
+/// A part of a payment that was claimed and told of, and the inbound half of a forward.
+fn sources_state() -> MonitorState {
+    let mut state = claims_state();
+    for htlc in state.htlcs.values_mut().filter(|it| it.htlc.direction == HtlcDirection::Received) {
+        let is_ours = htlc.htlc.origin == HtlcOrigin::Ours;
+        htlc.claim = Some(PaymentPreimage([0xC2; 32]));
+        htlc.source = Some(if is_ours { invoice() } else { downstream() });
+        htlc.delivered = is_ours.then_some(Told::Claimed);
     }
     state
 }
@@ -311,6 +352,7 @@ fn inbound_on_chain_state() -> MonitorState {
         is_given_up: false,
         claim: None,
         is_inbound_on_chain,
+        source: None,
     };
     let htlcs = [state(1, true), state(4, false)].map(|it| ((direction, it.htlc.htlc_id), it));
     MonitorState { htlcs: htlcs.into(), ..quiet_state() }
@@ -489,6 +531,7 @@ fn htlc_states() -> Vec<HtlcState> {
         is_given_up: false,
         claim: None,
         is_inbound_on_chain: false,
+        source: None,
     };
     vec![
         live(Received, 2, HtlcOrigin::Ours),

@@ -15,13 +15,13 @@ use bitcoin::{
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
-    ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc, HtlcAdded, HtlcDirection,
-    HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState, MempoolEvidence, Metadata,
-    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, Outcome, OutputSpend, OutputSpendKind,
-    PartIndex, PastHtlc, PaymentHash, PaymentHash160, PaymentId, PaymentOrigin, PaymentPreimage,
-    PerCommitmentSecret, Purpose, ReleasePaymentComplete, RemovalReason, RetryPolicy, SecretIndex,
-    Side, SignedCommitment, Spell, Terms, ToSelfDelay, Told, Tombstone, UnsignedCommitment,
-    UpdateId, UpdateStep,
+    ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc, HtlcAdded, HtlcClaim,
+    HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
+    MempoolEvidence, Metadata, MonitorRecord, MonitorState, MonitorUpdate, NewChannel, Outcome,
+    OutputSpend, OutputSpendKind, PartIndex, PastHtlc, PaymentHash, PaymentHash160, PaymentId,
+    PaymentOrigin, PaymentPreimage, PerCommitmentSecret, PreimageSource, Purpose,
+    ReleasePaymentComplete, RemovalReason, RetryPolicy, SecretIndex, Side, SignedCommitment, Spell,
+    Terms, ToSelfDelay, Told, Tombstone, UnsignedCommitment, UpdateId, UpdateStep,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -346,7 +346,26 @@ pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
 fn told() -> BoxedStrategy<Told> {
     let payment = (incarnation(), outcome())
         .prop_map(|((_, generation), outcome)| Told::Payment { generation, outcome });
-    prop_oneof![payment, Just(Told::Forward)].boxed()
+    prop_oneof![payment, Just(Told::Forward), Just(Told::Claimed)].boxed()
+}
+
+fn source() -> impl Strategy<Value = PreimageSource> {
+    let invoice = (btree_set(htlc_key(), 0..4), integer()).prop_map(|(parts, amount_msat)| {
+        PreimageSource::Invoice { parts, amount_msat: AmountMsat(amount_msat) }
+    });
+    prop_oneof![invoice, htlc_key().prop_map(|outbound| PreimageSource::Downstream { outbound })]
+}
+
+fn claim() -> impl Strategy<Value = HtlcClaim> {
+    let htlc_ids = btree_set(integer().prop_map(HtlcId), 0..4);
+    (channel_id(), htlc_ids, preimage(), source()).prop_map(
+        |(channel_id, htlc_ids, preimage, source)| HtlcClaim {
+            channel_id,
+            htlc_ids,
+            preimage,
+            source,
+        },
+    )
 }
 
 pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
@@ -381,6 +400,7 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
         integer().prop_map(|n| MonitorRecord::PruneTombstones { behind: BookEpoch(n) }),
         Just(MonitorRecord::Archive),
         htlc_key().prop_map(|htlc| MonitorRecord::InboundOnChain { htlc }),
+        claim().prop_map(MonitorRecord::Claim),
     ]
     .prop_map(Any::Monitor)
 }
@@ -402,10 +422,10 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
         option::of((preimage(), how)),
         option::of(failure()),
         option::of(preimage()),
-        (option::of(told()), any::<bool>(), any::<bool>()),
+        (option::of(told()), any::<bool>(), any::<bool>(), option::of(source())),
     )
         .prop_map(|(htlc, (local, remote), removal, fulfilled, failed, late_preimage, ended)| {
-            let (delivered, is_given_up, is_inbound_on_chain) = ended;
+            let (delivered, is_given_up, is_inbound_on_chain, source) = ended;
             HtlcState {
                 htlc,
                 local,
@@ -418,10 +438,21 @@ fn htlc_state() -> BoxedStrategy<HtlcState> {
                 is_given_up,
                 claim: None,
                 is_inbound_on_chain,
+                source,
             }
         })
         .boxed()
 }
+
+/// Leaves the right to claim only to those that are kept as received.
+fn without_wrong_sources(mut htlcs: Htlcs) -> Htlcs {
+    for (_, htlc) in htlcs.range_mut(..(HtlcDirection::Received, HtlcId(0))) {
+        htlc.source = None;
+    }
+    htlcs
+}
+
+type Htlcs = BTreeMap<(HtlcDirection, HtlcId), HtlcState>;
 
 fn funding_spend() -> BoxedStrategy<FundingSpend> {
     let close = prop_oneof![
@@ -521,7 +552,7 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
     let fundings = (vec(funding(), 0..3), option::of(block()));
     (
         (parameters(), integer(), commitments, secrets),
-        btree_map((direction(), htlc_id()), htlc_state(), 0..4),
+        btree_map((direction(), htlc_id()), htlc_state(), 0..4).prop_map(without_wrong_sources),
         btree_map(payment_hash(), preimage(), 0..4),
         (btree_set(txid(), 0..3), any::<bool>(), any::<bool>()),
         (chain, fundings),

@@ -49,6 +49,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         attempt_part().prop_map(|(attempt, part)| EventKind::PathSuccessful { attempt, part }),
         Just(EventKind::Probed),
         Just(EventKind::Unknown),
+        Just(EventKind::Claimed),
     ]
 }
 
@@ -114,6 +115,18 @@ fn alarm() -> impl Strategy<Value = Alarm> {
     ]
 }
 
+fn claimed() -> impl Strategy<Value = Event> {
+    (preimage(), msat(), msat(), btree_set(htlc_key(), 0..4)).prop_map(
+        |(preimage, amount_msat, lost_msat, parts)| Event::PaymentClaimed {
+            payment_hash: preimage.payment_hash(),
+            preimage,
+            amount_msat,
+            lost_msat,
+            parts,
+        },
+    )
+}
+
 pub(crate) fn event() -> impl Strategy<Value = Any> {
     let sent = (incarnation(), payment_hash(), preimage(), msat(), msat()).prop_map(
         |((payment_id, generation), payment_hash, preimage, amount_msat, fee_msat)| {
@@ -177,6 +190,7 @@ pub(crate) fn event() -> impl Strategy<Value = Any> {
         failed,
         probed,
         unknown,
+        claimed(),
         alarm().prop_map(Event::Alarm),
     ]
     .prop_map(Any::Event)

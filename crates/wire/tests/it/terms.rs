@@ -52,6 +52,7 @@ fn state() -> MonitorState {
             is_given_up,
             claim: None,
             is_inbound_on_chain: false,
+            source: None,
         };
         ((direction, htlc.htlc_id), state)
     };

@@ -186,6 +186,7 @@ impl Play {
                 | MonitorRecord::Release(_)
                 | MonitorRecord::GivenUp(_)
                 | MonitorRecord::InboundOnChain { .. }
+                | MonitorRecord::Claim(_)
                 | MonitorRecord::PruneTombstones { .. }
                 | MonitorRecord::Archive => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
