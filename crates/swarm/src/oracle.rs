@@ -132,6 +132,7 @@ impl World {
             EventKind::PathFailed { .. }
             | EventKind::PathSuccessful { .. }
             | EventKind::Probed
+            | EventKind::Claimed
             | EventKind::Unknown => {}
         }
         self.deals[at].told.push((key.kind, event.clone()));
@@ -221,6 +222,7 @@ impl World {
                 }
                 untrue("no trace of it was dropped")
             }
+            Event::PaymentClaimed { .. } => untrue("nobody claims a payment of its own"),
             Event::Alarm(_) => Ok(()),
         }
     }
@@ -265,7 +267,7 @@ impl World {
             | EventKind::Probed
             | EventKind::Unknown
             | EventKind::PathSuccessful { .. } => deal.is_over = true,
-            EventKind::Sent | EventKind::PathFailed { .. } => {}
+            EventKind::Sent | EventKind::Claimed | EventKind::PathFailed { .. } => {}
         }
     }
 

@@ -177,6 +177,10 @@ impl World {
                 | Action::Tell { .. }
                 | Action::Release(_)
                 | Action::Wait { .. }
+                | Action::Claim(_)
+                | Action::FulfillHtlc { .. }
+                | Action::WaitForPart { .. }
+                | Action::DecideInbound { .. }
                 | Action::GiveUp(_)
                 | Action::NoteInboundOnChain { .. }
                 | Action::MarkChannelClosed { .. }
