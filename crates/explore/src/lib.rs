@@ -5,8 +5,10 @@ mod channel;
 mod explore;
 mod hunt;
 mod life;
+mod living;
 mod node;
 mod oracle;
+mod record;
 mod scenario;
 
 pub use explore::{Counts, Explorer, Options, Violation, life_name};

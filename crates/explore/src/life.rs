@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bitcoin::Transaction;
 use lastword_types::{
-    AmountMsat, BlockHeight, BlockRef, ChannelId, CommitmentFormat, Generation, Htlc, HtlcAdded,
-    HtlcId, Intent, IntentPart, Metadata, MonitorUpdate, NewChannel, PartIndex, PaymentId,
-    PaymentPreimage, RemovalReason, Side, Terms, UpdateStep,
+    AmountMsat, BlockHeight, BlockRef, ChannelId, CommitmentFormat, EventKind, Generation, Htlc,
+    HtlcAdded, HtlcId, Intent, IntentPart, Metadata, MonitorUpdate, NewChannel, PartIndex,
+    PaymentId, PaymentPreimage, Purpose, RemovalReason, RetryPolicy, Side, Terms, UpdateStep,
 };
 
 use crate::chain::Blocks;
@@ -20,6 +20,8 @@ const ROUNDS: u8 = 4;
 const FEE_MSAT: u64 = 1_000;
 /// The expiry of the HTLCs in the first channel, and in the second.
 const EXPIRIES: [u32; 2] = [20, 60];
+/// The same where the first channel carries the second attempt.
+const RETRY_EXPIRIES: [u32; 2] = [50, 20];
 const FAILURE_CODE: u16 = 0x400f;
 
 /// One thing that happens.
@@ -27,6 +29,8 @@ const FAILURE_CODE: u16 = 0x400f;
 pub(crate) enum Input {
     /// The caller sends a payment, by its place in the list.
     Send(usize),
+    /// The caller makes the second attempt of a payment.
+    Retry(usize),
     /// The channels move.
     Updates(Vec<MonitorUpdate>),
     /// The chain's tip is here now.
@@ -37,9 +41,36 @@ pub(crate) enum Input {
 #[derive(Debug)]
 pub(crate) struct Payment {
     /// What to send in each round: they differ in nothing but the generation.
-    pub(crate) rounds: Vec<(Intent, Vec<MonitorUpdate>)>,
+    pub(crate) rounds: Vec<Round>,
     /// Whether somebody gets the preimage, if it is sent at all.
     pub(crate) is_paid: bool,
+    /// Its last word if nobody does.
+    pub(crate) failure: EventKind,
+}
+
+/// What the caller sends of one incarnation.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) first: Attempt,
+    /// The attempt after it, in a scenario with one.
+    pub(crate) second: Option<Attempt>,
+}
+
+/// An attempt, and the updates that hold its HTLCs.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) intent: Intent,
+    pub(crate) updates: Vec<MonitorUpdate>,
+}
+
+/// Returns the generation of a round of a payment.
+fn generation(payment: u8, round: u8) -> Generation {
+    Generation([payment << 4 | round; 16])
+}
+
+/// Returns the generation of the first round of the same payment.
+pub(crate) fn first_round(Generation(bytes): Generation) -> Generation {
+    Generation(bytes.map(|byte| byte & 0xf0))
 }
 
 /// A scenario made ready.
@@ -59,6 +90,7 @@ struct Making {
     blocks: Blocks,
     tip: BlockRef,
     branch: u32,
+    expiries: [u32; 2],
     channels: Vec<Channel>,
     payments: Vec<Payment>,
     inputs: Vec<Input>,
@@ -68,7 +100,8 @@ impl Life {
     pub(crate) fn of(scenario: Scenario) -> Self {
         let (blocks, birth) = Blocks::begin();
         let format = CommitmentFormat::AnchorsZeroFeeHtlc;
-        let count = if scenario.shape == Shape::Direct { 1 } else { 2 };
+        let count = if scenario.shape.has_second_channel() { 2 } else { 1 };
+        let is_retried = scenario.shape == Shape::Retry;
         let channels: Vec<Channel> =
             (0..count).map(|index| Channel::new(ChannelId([0xc0 + index; 32]), format)).collect();
         let born = channels.iter().map(|channel| channel.born_at(birth)).collect();
@@ -77,6 +110,7 @@ impl Life {
             blocks,
             tip: birth,
             branch: 0,
+            expiries: if is_retried { RETRY_EXPIRIES } else { EXPIRIES },
             channels,
             payments: Vec::new(),
             inputs: Vec::new(),
@@ -92,13 +126,18 @@ impl Making {
     fn make(&mut self) {
         let Scenario { shape, fate, other, .. } = self.scenario;
         let parts: &[usize] = match shape {
-            Shape::Direct => &[0],
+            Shape::Direct | Shape::Probe => &[0],
             Shape::TwoParts => &[0, 1],
             Shape::ThreeParts => &[0, 1, 1],
+            Shape::Retry => &[1],
         };
-        let has_other = shape != Shape::Direct;
+        let has_other = matches!(shape, Shape::TwoParts | Shape::ThreeParts);
         let is_paid = self.scenario.is_paid() || has_other && other == Fate::Fulfilled;
-        let ids = self.pay(1, parts, is_paid);
+        let mut ids = self.pay(1, parts, is_paid);
+        if shape == Shape::Retry {
+            self.settle_other(other, &ids);
+            ids = self.retry(&[0]);
+        }
         let second =
             matches!(fate, Fate::Closed(Close::Revoked, _)).then(|| self.pay(2, &[0], false));
         // What ends off chain does so before the expiry.
@@ -118,32 +157,70 @@ impl Making {
     /// Sends a payment and takes the answers of its channels in.
     fn pay(&mut self, number: u8, parts: &[usize], is_paid: bool) -> Vec<HtlcId> {
         let preimage = PaymentPreimage([number; 32]);
-        let sat = if self.scenario.is_dust { 300 } else { 50_000 };
-        let parts: Vec<IntentPart> = parts
-            .iter()
-            .enumerate()
-            .map(|(at, channel)| IntentPart {
-                channel_id: ChannelId([0xc0 + u8::try_from(*channel).expect("two channels"); 32]),
-                htlc_id: self.channels[*channel].take_htlc_id(),
-                amount_msat: AmountMsat(sat * 1_000 + if at == 0 { FEE_MSAT } else { 0 }),
-                part_amount_msat: AmountMsat(sat * 1_000),
-                cltv_expiry: BlockHeight(EXPIRIES[*channel]),
-            })
-            .collect();
-        let count = u64::try_from(parts.len()).expect("few parts");
+        let parts = self.parts(parts, FEE_MSAT);
+        let is_probe = self.scenario.shape == Shape::Probe && number == 1;
+        let attempts_max = if self.scenario.shape == Shape::Retry { 2 } else { 1 };
         let intent = |round: u8| Intent {
             payment_id: PaymentId([number; 32]),
-            generation: Generation([number * 16 + round; 16]),
+            generation: generation(number, round),
             attempt: 0,
             payment_hash: preimage.payment_hash(),
-            total_msat: AmountMsat(sat * 1_000 * count),
+            total_msat: AmountMsat(parts.iter().map(|part| part.part_amount_msat.0).sum()),
             fee_msat: AmountMsat(FEE_MSAT),
             parts: parts.clone(),
             metadata: Metadata::Here(vec![number]),
-            terms: Terms::default(),
+            terms: Terms {
+                retry: RetryPolicy { attempts_max, deadline_height: None },
+                purpose: if is_probe { Purpose::Probe } else { Purpose::Payment },
+                ..Terms::default()
+            },
         };
-        let first = intent(0);
-        let htlcs = htlcs_of(&first);
+        let rounds: Vec<Intent> = (0..ROUNDS).map(intent).collect();
+        let (attempts, answers) = self.begin(rounds);
+        let rounds = attempts.into_iter().map(|first| Round { first, second: None }).collect();
+        let failure = if is_probe { EventKind::Probed } else { EventKind::Failed };
+        self.payments.push(Payment { rounds, is_paid, failure });
+        self.inputs.push(Input::Send(self.payments.len() - 1));
+        self.inputs.push(Input::Updates(answers));
+        parts.iter().map(|part| part.htlc_id).collect()
+    }
+
+    /// Tries the first payment again, at another price.
+    fn retry(&mut self, parts: &[usize]) -> Vec<HtlcId> {
+        let fee_msat = 2 * FEE_MSAT;
+        let parts = self.parts(parts, fee_msat);
+        let rounds = self.payments[0].rounds.iter().map(|round| {
+            let mut intent = round.first.intent.clone();
+            let tried = intent.parts.iter().map(|part| part.channel_id);
+            intent.terms.earlier_channels.extend(tried);
+            Intent { attempt: 1, fee_msat: AmountMsat(fee_msat), parts: parts.clone(), ..intent }
+        });
+        let rounds = rounds.collect();
+        let (attempts, answers) = self.begin(rounds);
+        for (round, attempt) in self.payments[0].rounds.iter_mut().zip(attempts) {
+            round.second = Some(attempt);
+        }
+        self.inputs.push(Input::Retry(0));
+        self.inputs.push(Input::Updates(answers));
+        parts.iter().map(|part| part.htlc_id).collect()
+    }
+
+    /// Returns parts with HTLCs of their own; the first one pays the fee.
+    fn parts(&mut self, channels: &[usize], fee_msat: u64) -> Vec<IntentPart> {
+        let sat = if self.scenario.is_dust { 300 } else { 50_000 };
+        let part = |(at, channel): (usize, &usize)| IntentPart {
+            channel_id: self.channels[*channel].id(),
+            htlc_id: self.channels[*channel].take_htlc_id(),
+            amount_msat: AmountMsat(sat * 1_000 + if at == 0 { fee_msat } else { 0 }),
+            part_amount_msat: AmountMsat(sat * 1_000),
+            cltv_expiry: BlockHeight(self.expiries[*channel]),
+        };
+        channels.iter().enumerate().map(part).collect()
+    }
+
+    /// Returns an attempt in each of its rounds, and how its channels answer.
+    fn begin(&mut self, rounds: Vec<Intent>) -> (Vec<Attempt>, Vec<MonitorUpdate>) {
+        let htlcs = htlcs_of(&rounds[0]);
         let mut updates = Vec::new();
         let mut answers = Vec::new();
         for channel in &mut self.channels {
@@ -157,15 +234,19 @@ impl Making {
                 answers.push(channel.answer());
             }
         }
-        let rounds = (0..ROUNDS).map(|round| {
-            let intent = intent(round);
+        let attempts = rounds.into_iter().map(|intent| {
             let updates = updates.iter().map(|update| of_round(update, &intent)).collect();
-            (intent, updates)
+            Attempt { intent, updates }
         });
-        self.payments.push(Payment { rounds: rounds.collect(), is_paid });
-        self.inputs.push(Input::Send(self.payments.len() - 1));
-        self.inputs.push(Input::Updates(answers));
-        parts.iter().map(|part| part.htlc_id).collect()
+        (attempts.collect(), answers)
+    }
+
+    /// Ends what stands in the second channel alone.
+    fn settle_other(&mut self, other: Fate, ids: &[HtlcId]) {
+        match other {
+            Fate::Fulfilled | Fate::Failed => self.settle_off_chain(1, ids, other),
+            Fate::Closed(..) => self.close_other(ids),
+        }
     }
 
     fn settle_off_chain(&mut self, channel: usize, ids: &[HtlcId], fate: Fate) {
@@ -199,6 +280,14 @@ impl Making {
         };
         let before = self.tip;
         self.mine(self.channels[0].closing(which));
+        if self.scenario.reorg == Reorg::Closing {
+            if end == End::Claimed {
+                self.mine(self.claim(which, close, end, htlc_id));
+            }
+            self.bury((before.height.0 + 5).saturating_sub(self.tip.height.0));
+            self.go_back_to(before);
+            self.mine(self.channels[0].closing(which));
+        }
         let which = if self.scenario.reorg == Reorg::Swap {
             let other = newest(which.owner.other());
             self.go_back_to(before);
@@ -218,20 +307,14 @@ impl Making {
             self.resolve_dust(closed);
             return;
         }
-        let is_penalty = close == Close::Revoked;
-        let claim = |making: &Self, end| match end {
-            End::Claimed => {
-                making.channels[0].peers_claim(which, htlc_id, PaymentPreimage([1; 32]))
-            }
-            End::TakenBack => making.channels[0].our_claim(which, htlc_id, is_penalty),
-        };
-        if end == End::TakenBack && !is_penalty {
-            self.mine_to(EXPIRIES[0]);
+        let claim = |making: &Self, end| making.claim(which, close, end, htlc_id);
+        if end == End::TakenBack && close != Close::Revoked {
+            self.mine_to(self.expiries[0]);
         }
         let before = self.tip;
         self.mine(claim(self, end));
         match self.scenario.reorg {
-            Reorg::None | Reorg::Swap => {}
+            Reorg::None | Reorg::Swap | Reorg::Closing => {}
             Reorg::OneBlock => {
                 self.go_back_to(before);
                 self.bury(1);
@@ -244,16 +327,25 @@ impl Making {
                     End::Claimed => End::TakenBack,
                     End::TakenBack => End::Claimed,
                 };
-                self.mine_to(EXPIRIES[0]);
+                self.mine_to(self.expiries[0]);
                 self.mine(claim(self, other));
             }
+        }
+    }
+
+    /// Returns who takes the output of an HTLC in the first channel.
+    fn claim(&self, which: Which, close: Close, end: End, htlc_id: HtlcId) -> Transaction {
+        let channel = &self.channels[0];
+        match end {
+            End::Claimed => channel.peers_claim(which, htlc_id, PaymentPreimage([1; 32])),
+            End::TakenBack => channel.our_claim(which, htlc_id, close == Close::Revoked),
         }
     }
 
     /// Nothing resolves what has no output but the depth of the closing.
     fn resolve_dust(&mut self, closed: BlockRef) {
         let depth = match self.scenario.reorg {
-            Reorg::None | Reorg::Swap => return,
+            Reorg::None | Reorg::Swap | Reorg::Closing => return,
             Reorg::OneBlock => 1,
             Reorg::BelowFinality => 4,
         };
@@ -267,7 +359,7 @@ impl Making {
         self.inputs.push(Input::Updates(vec![update]));
         let which = Which { owner: Side::Local, behind_newest: 0 };
         self.mine(self.channels[1].closing(which));
-        self.mine_to(EXPIRIES[1]);
+        self.mine_to(self.expiries[1]);
         for htlc_id in ids {
             if self.channels[1].has_output(which, *htlc_id) {
                 self.mine(self.channels[1].our_claim(which, *htlc_id, false));

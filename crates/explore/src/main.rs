@@ -109,7 +109,7 @@ fn print(found: &Found, arguments: &Arguments) {
             "scenarios": counts.scenarios, "boundaries": counts.boundaries,
             "versions": counts.versions, "cases": counts.cases, "risen": counts.risen,
             "known": counts.cases - counts.risen, "steps": counts.steps, "blocks": counts.blocks,
-            "final_states": final_states.len(), "violations": violations,
+            "events_compared": counts.compared, "final_states": final_states.len(), "violations": violations,
             "cases_per_second_per_core": cases, "steps_per_second_per_core": steps,
             "seconds": took.as_secs_f64().round(), "threads": arguments.threads, "keys": KEYS,
         });
@@ -124,13 +124,14 @@ fn print(found: &Found, arguments: &Arguments) {
     }
     println!(
         "explore: {} lives, {} boundaries, {} versions of the book, {} crashes, {} risen from, \
-         {} final states, {} violations",
+         {} final states, {} events compared, {} violations",
         counts.scenarios,
         counts.boundaries,
         counts.versions,
         counts.cases,
         counts.risen,
         final_states.len(),
+        counts.compared,
         violations.len(),
     );
     println!(

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use lastword_types::{Event, EventKind, Generation};
 
-use crate::life::Life;
+use crate::life::{Life, Payment, first_round};
 
 /// Every event that was told in any life of a scenario. They are few and come again and again, so
 /// lives remember numbers.
@@ -14,8 +14,10 @@ use crate::life::Life;
 pub(crate) struct Heard(RefCell<Vec<(Event, u64)>>);
 
 impl Heard {
-    /// Returns a number that tells an event from every other, the same in every run.
+    /// Returns a number that tells an event from every other, the same in every run; that of an
+    /// event of another incarnation of its payment, which has the same fields but for that, is the same.
     fn print_of(&self, event: &Event) -> u64 {
+        let event = &of_first_round(event);
         let mut heard = self.0.borrow_mut();
         if let Some((_, print)) = heard.iter().find(|(known, _)| known == event) {
             return *print;
@@ -31,7 +33,7 @@ impl Heard {
 /// What the user remembers, over all crashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
-    /// Each event of a payment, in the order told; the number tells its fields apart.
+    /// Each event of a payment, in the order told; the number stands for its fields.
     told: Vec<(Generation, EventKind, u64)>,
     /// Generations of which a release is durable.
     over: BTreeSet<Generation>,
@@ -39,7 +41,61 @@ pub(crate) struct Memory {
     alarms: usize,
 }
 
+/// What was told of each payment in its last incarnation, in order.
+#[derive(Debug)]
+pub(crate) struct Tale(Vec<Vec<(EventKind, u64)>>);
+
+impl Tale {
+    /// Compares what was told in a life that crashed with what an uncrashed node told; returns how
+    /// many events were the same, field for field.
+    ///
+    /// Where the user had heard nothing before the crash, everything is told as by a node that lost
+    /// nothing: the same events in the same order. A user who was told some before hears nothing
+    /// else than an uncrashed node would have said, and a last word (which the truth judges). What a
+    /// crash may swallow are path events of a payment that is durably over (rule R6).
+    pub(crate) fn compare(&self, uncrashed: &Self, was_silent: bool) -> Result<u64, String> {
+        let mut same = 0;
+        for (told, expected) in self.0.iter().zip(&uncrashed.0) {
+            let is_right = if was_silent {
+                told == expected
+            } else {
+                told.iter().all(|line| expected.contains(line))
+            };
+            if !is_right {
+                return Err(format!("an uncrashed node tells {expected:?}, this one {told:?}"));
+            }
+            same += u64::try_from(told.len()).unwrap_or(u64::MAX);
+        }
+        Ok(same)
+    }
+}
+
+/// The same event of the payment's first incarnation.
+fn of_first_round(event: &Event) -> Event {
+    let mut event = event.clone();
+    match &mut event {
+        Event::PaymentSent { generation, .. }
+        | Event::PaymentPathSuccessful { generation, .. }
+        | Event::PaymentPathFailed { generation, .. }
+        | Event::PaymentFailed { generation, .. }
+        | Event::Probed { generation, .. }
+        | Event::PaymentUnknown { generation, .. } => *generation = first_round(*generation),
+        Event::Alarm(_) => {}
+    }
+    event
+}
+
 impl Memory {
+    /// Returns what was told of the last incarnation of each payment.
+    pub(crate) fn tale(&self, life: &Life, rounds: &[usize]) -> Tale {
+        let of = |(payment, round): (&Payment, &usize)| {
+            let generation = payment.rounds.get(*round).map(|round| round.first.intent.generation);
+            let told = self.told.iter().filter(|(of, ..)| Some(*of) == generation);
+            told.map(|(_, kind, print)| (*kind, *print)).collect()
+        };
+        Tale(life.payments.iter().zip(rounds).map(of).collect())
+    }
+
     /// The user is told an event.
     pub(crate) fn hear(&mut self, event: &Event, heard: &Heard) -> Result<(), String> {
         let Some(key) = event.key() else {
@@ -125,13 +181,14 @@ impl Memory {
             words.entry(*generation).or_default().insert(*kind);
         }
         for (payment, last) in life.payments.iter().zip(rounds) {
-            for (round, (intent, _)) in payment.rounds.iter().enumerate() {
+            for (round, begun) in payment.rounds.iter().enumerate() {
+                let intent = &begun.first.intent;
                 let told: Vec<EventKind> =
                     words.remove(&intent.generation).into_iter().flatten().collect();
-                let truth = if payment.is_paid { EventKind::Sent } else { EventKind::Failed };
+                let truth = if payment.is_paid { EventKind::Sent } else { payment.failure };
                 let is_right = match round.cmp(last) {
                     // It never left: told as that, or, with its book, forgotten.
-                    std::cmp::Ordering::Less => told.is_empty() || told == [EventKind::Failed],
+                    std::cmp::Ordering::Less => told.is_empty() || told == [payment.failure],
                     std::cmp::Ordering::Equal => told == [truth],
                     std::cmp::Ordering::Greater => told.is_empty(),
                 };

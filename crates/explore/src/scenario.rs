@@ -11,6 +11,19 @@ pub enum Shape {
     TwoParts,
     /// Three parts, two of them in the second channel.
     ThreeParts,
+    /// One part in the second channel, which fails; then one in the first.
+    Retry,
+    /// One part, which is to fail at the recipient.
+    Probe,
+}
+
+impl Shape {
+    pub(crate) fn has_second_channel(self) -> bool {
+        match self {
+            Self::Direct | Self::Probe => false,
+            Self::TwoParts | Self::ThreeParts | Self::Retry => true,
+        }
+    }
 }
 
 /// Which transaction closes a channel.
@@ -57,6 +70,8 @@ pub enum Reorg {
     BelowFinality,
     /// The closing; the other side's commitment takes its place.
     Swap,
+    /// The closing when it is five deep, with what followed; it comes again.
+    Closing,
 }
 
 /// One small life.
@@ -94,9 +109,11 @@ impl fmt::Display for Scenario {
             Shape::Direct => "direct",
             Shape::TwoParts => "two-parts",
             Shape::ThreeParts => "three-parts",
+            Shape::Retry => "retry",
+            Shape::Probe => "probe",
         };
         write!(f, "{shape}/{}", FateName(self.fate))?;
-        if self.shape != Shape::Direct {
+        if self.shape.has_second_channel() {
             write!(f, "/{}", FateName(self.other))?;
         }
         f.write_str(if self.is_dust { "/dust" } else { "" })?;
@@ -105,6 +122,7 @@ impl fmt::Display for Scenario {
             Reorg::OneBlock => "/reorg-1",
             Reorg::BelowFinality => "/reorg-5",
             Reorg::Swap => "/reorg-swap",
+            Reorg::Closing => "/reorg-closing",
         })
     }
 }
@@ -133,11 +151,13 @@ impl fmt::Display for FateName {
 
 /// Returns every scenario, each valid one once.
 pub fn scenarios() -> Vec<Scenario> {
+    let shapes = [Shape::Direct, Shape::TwoParts, Shape::ThreeParts, Shape::Retry, Shape::Probe];
+    let reorgs = [Reorg::None, Reorg::OneBlock, Reorg::BelowFinality, Reorg::Swap, Reorg::Closing];
     let mut all = Vec::new();
-    for shape in [Shape::Direct, Shape::TwoParts, Shape::ThreeParts] {
+    for shape in shapes {
         for fate in fates() {
             for is_dust in [false, true] {
-                for reorg in [Reorg::None, Reorg::OneBlock, Reorg::BelowFinality, Reorg::Swap] {
+                for reorg in reorgs {
                     for other in others(shape) {
                         let scenario = Scenario { shape, fate, other, is_dust, reorg };
                         all.extend(is_valid(scenario).then_some(scenario));
@@ -158,10 +178,11 @@ fn fates() -> Vec<Fate> {
 
 fn others(shape: Shape) -> Vec<Fate> {
     match shape {
-        Shape::Direct => vec![Fate::Failed],
+        Shape::Direct | Shape::Probe => vec![Fate::Failed],
         Shape::TwoParts | Shape::ThreeParts => {
             vec![Fate::Fulfilled, Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)]
         }
+        Shape::Retry => vec![Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)],
     }
 }
 

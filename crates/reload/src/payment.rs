@@ -142,7 +142,9 @@ impl Case<'_, '_> {
         let told = self.story.told().filter(|_| !Bug::ToldAgain.is_planted());
         let intent = match self.later_attempt(own) {
             Some(later) => {
-                if told.is_none() && state == PaymentState::Pending {
+                // Also of what was told: from then on the book alone leads to the last attempt, which may
+                // have something to release when all that led to the book is released.
+                if state == PaymentState::Pending {
                     self.record(PaymentRecord::Rebuilt(later.clone()), Reason::AttemptLost);
                 }
                 Cow::Owned(later)

@@ -1,6 +1,8 @@
 //! Payments that are tried again: when an attempt is owed, what is told, and what no book may undo.
 
-use lastword_reload::{PaymentStatus, retry_owed, status};
+use std::collections::BTreeSet;
+
+use lastword_reload::{Action, PaymentStatus, Planned, Scope, retry_owed, status};
 use lastword_types::{
     AmountMsat, Event, HtlcFailure, Intent, Outcome, PaymentRecord, PaymentState, Purpose, Verdict,
 };
@@ -301,4 +303,36 @@ fn a_status_is_right_at_any_time() {
     world.crash(Book::default());
     assert_eq!(know(&world), PaymentStatus::Past(vec![(generation(1), outcome)]));
     assert_ne!(outcome, failed());
+}
+
+/// A book that is older than the second attempt takes on what was told of it. The ledgers' first
+/// attempt, released before, does not lead to the second; the book has to, after a crash between any
+/// two of its records.
+#[test]
+fn a_book_that_adopts_a_later_attempt_leads_to_it() {
+    let first = first(&[1]);
+    let retry = retry_of(&first, 1, &[2]);
+    let mut world = World::default();
+    note(&mut world, &first, PaymentState::Pending);
+    add(&mut world, &first, &[FAILED]);
+    deliver(&mut world, &first, 0, sent_for(&retry));
+    let keys = add(&mut world, &retry, &[FULFILLED]);
+    let plan = world.plan_all();
+    let is_record = |planned: &&Planned| matches!(planned.action, Action::Record(_));
+    let records: Vec<&Planned> = plan.actions.iter().filter(is_record).collect();
+    for survivors in 1..=records.len() {
+        let mut world = world.clone();
+        records[..survivors].iter().for_each(|planned| world.execute(&planned.action));
+        let changed =
+            Scope::Changed { payments: BTreeSet::from([id(1)]), forwards: BTreeSet::new() };
+        // The user may be told of the path once more.
+        for _ in 0..4 {
+            let plan = world.plan(&changed);
+            plan.actions.iter().for_each(|planned| world.execute(&planned.action));
+            if let Some(key) = world.tell_next().and_then(|event| event.key()) {
+                world.book.apply(&PaymentRecord::Handled { key });
+            }
+        }
+        assert!(world.line(keys[0]).delivered.is_some(), "{survivors} of {}", records.len());
+    }
 }
