@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::clock::Moment;
 use crate::life::Life;
 use crate::living::{Error, Living, newborn};
 use crate::node::Stores;
@@ -206,7 +207,7 @@ impl Explorer {
     ) -> Result<Tale, Error> {
         let was_silent = case.is_deaf;
         let mut living = Living::rise(life, stores, case, watch)?;
-        let begun = Instant::now();
+        let begun = Moment::now();
         living.listen()?;
         while let Some(input) = life.inputs.get(living.case.position) {
             living.take(input)?;

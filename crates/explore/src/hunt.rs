@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock::Moment;
 use crate::explore::{Counts, Explorer, Options, Violation};
 use crate::scenario::{Scenario, Shape, scenarios};
 
@@ -57,6 +58,8 @@ pub struct Found {
     pub wanted: usize,
     /// How long it took.
     pub took: Duration,
+    /// How long all threads ran, together; less than the time that went by on a busy machine.
+    pub on_cores: Duration,
 }
 
 impl core::fmt::Debug for Hunt<'_> {
@@ -83,6 +86,7 @@ impl Hunt<'_> {
         std::thread::scope(|scope| {
             for _ in 0..self.threads.max(1) {
                 scope.spawn(|| {
+                    let begun = Moment::now();
                     let mut explorer = Explorer::new(self.options);
                     while let Some(life) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                         if is_over.load(Ordering::Relaxed) || self.options.is_over() {
@@ -95,6 +99,7 @@ impl Hunt<'_> {
                         self.take_in(&total, outcome);
                     }
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                    total.on_cores += begun.elapsed();
                     total.final_states.extend(explorer.into_final_states());
                 });
             }

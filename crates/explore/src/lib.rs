@@ -2,6 +2,7 @@
 
 mod chain;
 mod channel;
+mod clock;
 mod explore;
 mod hunt;
 mod life;

@@ -98,10 +98,8 @@ fn run(arguments: &Arguments) -> Found {
 const KEYS: &str = if cfg!(secp256k1_fuzz) { "token" } else { "real" };
 
 fn print(found: &Found, arguments: &Arguments) {
-    let Found { counts, final_states, violations, took, .. } = found;
-    #[expect(clippy::cast_precision_loss, reason = "a handful of threads")]
-    let cores = took.mul_f64(arguments.threads as f64);
-    let cases = per_second(counts.risen, cores);
+    let Found { counts, final_states, violations, took, on_cores, .. } = found;
+    let cases = per_second(counts.risen, *on_cores);
     let steps = per_second(counts.timed_steps, counts.stepping);
     if arguments.is_json {
         let violations: Vec<String> = violations.iter().map(Violation::to_string).collect();
@@ -111,7 +109,8 @@ fn print(found: &Found, arguments: &Arguments) {
             "known": counts.cases - counts.risen, "steps": counts.steps, "blocks": counts.blocks,
             "events_compared": counts.compared, "final_states": final_states.len(), "violations": violations,
             "cases_per_second_per_core": cases, "steps_per_second_per_core": steps,
-            "seconds": took.as_secs_f64().round(), "threads": arguments.threads, "keys": KEYS,
+            "seconds": took.as_secs_f64().round(), "core_seconds": on_cores.as_secs_f64().round(),
+            "threads": arguments.threads, "keys": KEYS,
         });
         println!("{line}");
         return;
