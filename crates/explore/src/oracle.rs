@@ -80,7 +80,7 @@ fn of_first_round(event: &Event) -> Event {
         | Event::PaymentFailed { generation, .. }
         | Event::Probed { generation, .. }
         | Event::PaymentUnknown { generation, .. } => *generation = first_round(*generation),
-        Event::Alarm(_) => {}
+        Event::PaymentClaimed { .. } | Event::Alarm(_) => {}
     }
     event
 }
