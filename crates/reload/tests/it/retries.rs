@@ -323,8 +323,11 @@ fn a_book_that_adopts_a_later_attempt_leads_to_it() {
     for survivors in 1..=records.len() {
         let mut world = world.clone();
         records[..survivors].iter().for_each(|planned| world.execute(&planned.action));
-        let changed =
-            Scope::Changed { payments: BTreeSet::from([id(1)]), forwards: BTreeSet::new() };
+        let changed = Scope::Changed {
+            payments: BTreeSet::from([id(1)]),
+            forwards: BTreeSet::new(),
+            received: BTreeSet::new(),
+        };
         // The user may be told of the path once more.
         for _ in 0..4 {
             let plan = world.plan(&changed);
