@@ -109,6 +109,8 @@ impl Driver {
     ///
     /// A refusal names its channel; of the same channel, updates before the refused one stay.
     pub fn update(&mut self, updates: Vec<MonitorUpdate>) -> Result<(), EngineError> {
+        self.warm_inbound(&updates);
+        self.check_forwards(&updates)?;
         self.submit(updating(updates))
     }
 
@@ -128,6 +130,7 @@ impl Driver {
     pub fn submit_requests(&mut self, requests: Vec<Request>) -> Vec<Result<(), EngineError>> {
         let payment_ids: Vec<Option<PaymentId>> =
             requests.iter().map(Request::payment_id).collect();
+        self.warm_for_requests(&requests);
         let mut results = self.submit_each(requests, Self::batch);
         self.fail_unsent(&payment_ids, &mut results);
         results
@@ -151,10 +154,22 @@ impl Driver {
         }
     }
 
+    pub(crate) fn warm_for_requests(&mut self, requests: &[Request]) {
+        for request in requests {
+            match request {
+                Request::Update(updates) => self.warm_inbound(updates),
+                Request::Send { .. } => {}
+            }
+        }
+    }
+
     /// Checks what can be checked before anything is written.
     pub(crate) fn batch(&self, request: Request) -> Result<Batch, EngineError> {
         let (intent, updates) = match request {
-            Request::Update(updates) => return Ok(updating(updates)),
+            Request::Update(updates) => {
+                self.check_forwards(&updates)?;
+                return Ok(updating(updates));
+            }
             Request::Send { intent, updates } => (intent, updates),
         };
         let payment_id = intent.payment_id;

@@ -81,6 +81,17 @@ pub enum EngineError {
     /// A part of a received payment that was to be claimed left its channel before.
     #[error("{0:?} has left its channel")]
     PartGone(HtlcKey),
+    /// The inbound half of a forward was sent on before, and that can still be paid.
+    #[error("{inbound:?} was forwarded as {outbound:?} before")]
+    ForwardedBefore {
+        /// The inbound half.
+        inbound: HtlcKey,
+        /// The outbound half that there is.
+        outbound: HtlcKey,
+    },
+    /// The inbound half of a forward is settled: nothing pays for sending it on.
+    #[error("{0:?} is settled and cannot be forwarded")]
+    InboundSettled(HtlcKey),
     /// Updates that the node asked for are only in a snapshot.
     #[error("the updates of channel {channel_id} before {first} are only in a snapshot")]
     UpdatesCompacted {
@@ -154,6 +165,10 @@ impl EngineError {
             Self::RetryNotOwed { payment_id, attempt, owed } => {
                 Self::RetryNotOwed { payment_id: *payment_id, attempt: *attempt, owed: *owed }
             }
+            Self::ForwardedBefore { inbound, outbound } => {
+                Self::ForwardedBefore { inbound: *inbound, outbound: *outbound }
+            }
+            Self::InboundSettled(inbound) => Self::InboundSettled(*inbound),
             Self::NoParts => Self::NoParts,
             Self::PartGone(part) => Self::PartGone(*part),
             Self::NeverTold(key) => Self::NeverTold(*key),

@@ -57,6 +57,7 @@ impl Driver {
         {
             return requests.iter().map(|_| Err(error.copy())).collect();
         }
+        self.warm_for_requests(&requests);
         let mut results = self.hold_each(requests, Self::batch);
         self.fail_unsent(&payment_ids, &mut results);
         results

@@ -7,6 +7,7 @@ mod driver;
 mod engine;
 mod error;
 mod follow;
+mod forward;
 mod growth;
 mod handled;
 mod late;

@@ -236,7 +236,7 @@ pub(crate) fn check_parts(intent: &Intent, updates: &[MonitorUpdate]) -> Result<
     Ok(())
 }
 
-fn offered_htlcs(step: &UpdateStep) -> Vec<&Htlc> {
+pub(crate) fn offered_htlcs(step: &UpdateStep) -> Vec<&Htlc> {
     let UpdateStep::RemoteCommitment(commitment) = step else { return Vec::new() };
     let new = commitment.added.iter().filter_map(|added| match added {
         HtlcAdded::New(htlc) => Some(htlc),

@@ -223,7 +223,7 @@ pub enum MonitorError {
     #[error("the claim is of no parts of its payment or forward")]
     WrongParts,
     /// A received HTLC is claimed already as a part of something else, or it is claimed as a part of a
-    /// payment and is only passing through, or the other way round.
+    /// payment and is only passing through.
     #[error("the received HTLC {htlc_id} cannot be claimed by this right")]
     OtherSource {
         /// Its id.

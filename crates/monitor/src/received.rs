@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   Ours ── Claim, as a part of a payment ─► claimed ── Release ─► told ─┐
-//!   Forwarded ── Claim, from downstream ───► claimed ───────────────────┴─► forgotten, when it has
-//!                                                                           left every commitment
+//!   Forwarded ── Claim, from downstream ───► claimed ────────────────────┴─► forgotten, when it has
+//!                                                                            left every commitment
 //! ```
 
 use alloc::collections::BTreeSet;
@@ -98,10 +98,10 @@ fn check_source(claim: &HtlcClaim) -> Result<(), MonitorError> {
 /// Says whether an HTLC of this origin may be claimed by such a right.
 pub(crate) fn fits(origin: &HtlcOrigin, source: &PreimageSource) -> bool {
     match (origin, source) {
-        (HtlcOrigin::Ours, PreimageSource::Invoice { .. })
-        | (HtlcOrigin::Forwarded { .. }, PreimageSource::Downstream { .. }) => true,
-        (HtlcOrigin::Ours, PreimageSource::Downstream { .. })
-        | (HtlcOrigin::Forwarded { .. }, PreimageSource::Invoice { .. })
+        // A node may decide to forward what it took for its own; then the outbound half says so.
+        (HtlcOrigin::Ours | HtlcOrigin::Forwarded { .. }, PreimageSource::Downstream { .. })
+        | (HtlcOrigin::Ours, PreimageSource::Invoice { .. }) => true,
+        (HtlcOrigin::Forwarded { .. }, PreimageSource::Invoice { .. })
         | (HtlcOrigin::Payment(_) | HtlcOrigin::Forward(_), _) => false,
     }
 }

@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 
 use lastword_ports::{InboundState, LedgerState};
 use lastword_types::{
-    EntryState, HtlcClaim, HtlcDirection, HtlcFailure, HtlcKey, HtlcOrigin, LedgerEntry,
-    PaymentHash, PaymentPreimage, PreimageSource, ReleasePaymentComplete, Told, Verdict,
+    EntryState, HtlcClaim, HtlcDirection, HtlcFailure, HtlcKey, LedgerEntry, PaymentHash,
+    PaymentPreimage, PreimageSource, ReleasePaymentComplete, Told, Verdict,
 };
 
 use crate::action::{Action, Planned};
@@ -53,9 +53,7 @@ impl InboundHalf {
         if entry.is_removed || entry.verdict.is_final() || entry.claim.is_some() {
             return Self::Settled(Reason::InboundResolved);
         }
-        let is_forwarded = matches!(entry.htlc.origin, HtlcOrigin::Forwarded { .. });
-        let is_claimable = entry.is_claimable && is_forwarded;
-        Self::Waits { claimable: is_claimable.then_some(entry.htlc.payment_hash) }
+        Self::Waits { claimable: entry.is_claimable.then_some(entry.htlc.payment_hash) }
     }
 
     fn of_book(view: &View<'_>, inbound: HtlcKey) -> Self {
@@ -127,7 +125,7 @@ pub(crate) fn plan_inbound(
     };
     for (inbound, Inbound { claim, outbound }) in waiting {
         let (inbound, outbound) = (*inbound, *outbound);
-        let planned = if let Some((preimage, outbound)) = *claim {
+        let planned = if let Some(preimage) = *claim {
             let action = Action::ClaimInbound { inbound, outbound, preimage };
             let is_open = !view.ledgers.is_closed(inbound.channel_id);
             is_open.then_some(Planned { action, reason: Reason::OutboundFulfilled })

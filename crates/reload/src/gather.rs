@@ -69,29 +69,26 @@ pub(crate) struct Outbound {
 /// The inbound half of a forward that waits to be settled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inbound {
-    /// What it is claimed with and for, if it is.
-    pub(crate) claim: Option<(PaymentPreimage, HtlcKey)>,
-    /// The outbound half that it names.
+    /// What it is claimed with, if it is.
+    pub(crate) claim: Option<PaymentPreimage>,
+    /// The outbound half.
     pub(crate) outbound: HtlcKey,
 }
 
 impl Inbound {
     fn of(entry: &LedgerEntry<'_>) -> Option<Self> {
-        let outbound = match entry.htlc.origin {
-            HtlcOrigin::Forwarded { outbound } => outbound,
-            HtlcOrigin::Payment(_) | HtlcOrigin::Forward(_) | HtlcOrigin::Ours => return None,
-        };
-        let claim = match (entry.claim, entry.source) {
-            (Some(preimage), Some(PreimageSource::Downstream { outbound })) => {
-                Some((*preimage, *outbound))
-            }
-            (
-                _,
-                Some(PreimageSource::Downstream { .. } | PreimageSource::Invoice { .. }) | None,
-            ) => None,
-        };
         let is_waiting = !entry.is_removed && !entry.verdict.is_final();
-        is_waiting.then_some(Self { claim, outbound })
+        let inbound = match (entry.source, &entry.htlc.origin) {
+            (Some(PreimageSource::Downstream { outbound }), _) => {
+                Some(Self { claim: entry.claim.copied(), outbound: *outbound })
+            }
+            (None, HtlcOrigin::Forwarded { outbound }) => {
+                Some(Self { claim: None, outbound: *outbound })
+            }
+            (None, HtlcOrigin::Ours | HtlcOrigin::Payment(_) | HtlcOrigin::Forward(_))
+            | (Some(PreimageSource::Invoice { .. }), _) => None,
+        };
+        inbound.filter(|_| is_waiting)
     }
 }
 

@@ -18,8 +18,7 @@ pub const MAX_CLAIM_PARTS: usize = 483;
 
 /// By what right this node shows a preimage for an HTLC that it received.
 ///
-/// An HTLC that is only passing through is never claimed with the preimage of an invoice, and none
-/// that pays an invoice with what came from downstream.
+/// An HTLC that is only passing through is never claimed with the preimage of an invoice.
 ///
 /// Source: BOLT 5, "HTLC Output Handling: Local Commitment, Remote Offers".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

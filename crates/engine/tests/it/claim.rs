@@ -17,7 +17,7 @@ use crate::world::{ANCHORS, STATIC, World, channel_id};
 
 pub(crate) const PREIMAGE: PaymentPreimage = PaymentPreimage([0x33; 32]);
 /// What each part is worth.
-const PART_MSAT: u64 = 50_000_000;
+pub(crate) const PART_MSAT: u64 = 50_000_000;
 
 /// Returns the name of an HTLC that the peer of a channel offered.
 pub(crate) fn part(channel: usize, htlc_id: u64) -> HtlcKey {
@@ -62,21 +62,21 @@ pub(crate) fn claimed(parts: &BTreeSet<HtlcKey>) -> Event {
 }
 
 /// Returns what the ledger knows of a part: whether it is claimed, and whether it is told of.
-fn standing(node: &mut Node, part: HtlcKey) -> (bool, Option<Told>) {
+pub(crate) fn standing(node: &mut Node, part: HtlcKey) -> (bool, Option<Told>) {
     let state = node.driver.monitor(part.channel_id).unwrap().state();
     let htlc = &state.htlcs[&(part.direction, part.htlc_id)];
     (htlc.claim.is_some() && htlc.source.is_some(), htlc.delivered)
 }
 
-fn standings(node: &mut Node, parts: &BTreeSet<HtlcKey>) -> Vec<(bool, Option<Told>)> {
+pub(crate) fn standings(node: &mut Node, parts: &BTreeSet<HtlcKey>) -> Vec<(bool, Option<Told>)> {
     parts.iter().map(|part| standing(node, *part)).collect()
 }
 
-fn advice(node: &mut Node) -> Vec<Action> {
+pub(crate) fn advice(node: &mut Node) -> Vec<Action> {
     node.driver.take_advice().into_iter().map(|planned| planned.action).collect()
 }
 
-fn fulfils(parts: &BTreeSet<HtlcKey>) -> Vec<Action> {
+pub(crate) fn fulfils(parts: &BTreeSet<HtlcKey>) -> Vec<Action> {
     let fulfil = |htlc: &HtlcKey| Action::FulfillHtlc { htlc: *htlc, preimage: PREIMAGE };
     parts.iter().map(fulfil).collect()
 }

@@ -5,6 +5,7 @@ mod chain;
 mod closed;
 mod forward;
 mod live;
+mod received;
 
 use lastword_engine::EngineError;
 use lastword_ports::{ChannelBook, ChannelEntry};

@@ -165,3 +165,31 @@ fn row_31_a_downstream_timeout_is_failed_back_until_it_is_settled_and_no_longer(
     let failed = fails(outbound, HtlcFailure::TimedOut);
     is_advised_until_it_is_settled(&world, left, outbound, &failed);
 }
+
+/// A channel with the inbound half of a forward in both commitments, and the one that it is to leave
+/// by; the names of both halves, the inbound one first.
+pub(super) fn between_two_channels() -> (World, Node, (HtlcKey, HtlcKey)) {
+    let (mut world, mut node) = Node::with_channels(Logs::Two, &[STATIC, STATIC]);
+    let inbound = crate::claim::part(1, 0);
+    let htlc_id = world.channels[0].take_htlc_id();
+    let direction = HtlcDirection::Offered;
+    let outbound = HtlcKey { channel_id: channel_id(0), direction, htlc_id };
+    crate::claim::offer(&mut world, &mut node, inbound, HtlcOrigin::Forwarded { outbound });
+    (world, node, (inbound, outbound))
+}
+
+/// The outbound half of that forward.
+pub(super) fn outbound_half(world: &World, inbound: HtlcKey, outbound: HtlcKey) -> Htlc {
+    Htlc {
+        direction: outbound.direction,
+        htlc_id: outbound.htlc_id,
+        amount_msat: AmountMsat(49_999_000),
+        payment_hash: crate::claim::PREIMAGE.payment_hash(),
+        cltv_expiry: BlockHeight(world.height() + 40),
+        origin: HtlcOrigin::Forward(ForwardOrigin {
+            inbound,
+            inbound_amount_msat: AmountMsat(50_000_000),
+            inbound_cltv_expiry: BlockHeight(world.height() + 200),
+        }),
+    }
+}
