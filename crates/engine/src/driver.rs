@@ -355,7 +355,7 @@ impl Driver {
     pub fn event_returned(&mut self, event: &Event, is_handled: bool) -> Result<(), EngineError> {
         if !self.outbox.is_in_flight(event) {
             return match event.key() {
-                Some(_) if self.is_claim_told(event) => Ok(()),
+                Some(_) if self.is_claim_told(event) => self.catch_up(),
                 // Said again, because what followed from it could not be written the first time.
                 Some(key) if self.payments.is_handled(key) => self.replan(key.payment_id),
                 key => Err(EngineError::NeverTold(key)),

@@ -41,6 +41,7 @@ impl Driver {
         preimage: PaymentPreimage,
         parts: BTreeSet<HtlcKey>,
     ) -> Result<(), EngineError> {
+        self.wait_for_disk()?;
         let channels: BTreeSet<ChannelId> = parts.iter().map(|part| part.channel_id).collect();
         for channel_id in channels {
             self.warm(channel_id)?;

@@ -18,6 +18,7 @@ mod museum;
 mod odd;
 mod offchain;
 mod prop;
+mod received;
 mod refusals;
 mod reorg;
 mod spend;

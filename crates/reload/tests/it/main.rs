@@ -10,6 +10,7 @@ mod ldk_rows;
 mod model;
 mod one_part;
 mod prop;
+mod received;
 mod retries;
 mod tools;
 mod traces;

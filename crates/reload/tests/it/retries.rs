@@ -1,7 +1,5 @@
 //! Payments that are tried again: when an attempt is owed, what is told, and what no book may undo.
 
-use std::collections::BTreeSet;
-
 use lastword_reload::{Action, PaymentStatus, Planned, Scope, retry_owed, status};
 use lastword_types::{
     AmountMsat, Event, HtlcFailure, Intent, Outcome, PaymentRecord, PaymentState, Purpose, Verdict,
@@ -323,11 +321,7 @@ fn a_book_that_adopts_a_later_attempt_leads_to_it() {
     for survivors in 1..=records.len() {
         let mut world = world.clone();
         records[..survivors].iter().for_each(|planned| world.execute(&planned.action));
-        let changed = Scope::Changed {
-            payments: BTreeSet::from([id(1)]),
-            forwards: BTreeSet::new(),
-            received: BTreeSet::new(),
-        };
+        let changed = Scope::of_payment(id(1));
         // The user may be told of the path once more.
         for _ in 0..4 {
             let plan = world.plan(&changed);
