@@ -26,7 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("regtest", &["types", "ports"]),
     ("testkit", &["types", "ports"]),
     // A test with a command line: what dies is the store whose crashes can be chosen.
-    ("explore", &["types", "ports", "bolt3", "engine", "testkit"]),
+    ("explore", &["types", "ports", "bolt3", "reload", "engine", "testkit"]),
     ("swarm", &["types", "ports", "bolt3", "engine", "reload", "regtest", "testkit"]),
     ("model", &[]),
     ("sim", &["types", "ports", "bolt3", "chain", "engine", "regtest", "store"]),

@@ -192,6 +192,52 @@ impl Channel {
         [theirs, ours, self.update(vec![step])]
     }
 
+    /// The peer offers an HTLC: its signature on our next commitment, ours on its next one, its
+    /// revocation.
+    pub(crate) fn receive(&mut self, htlc: Htlc) -> [MonitorUpdate; 3] {
+        let mut local = self.newest(Side::Local).clone();
+        let have = local.unsigned.to_remote_msat.checked_sub(htlc.amount_msat);
+        local.unsigned.to_remote_msat = have.expect("the peer has enough");
+        let (direction, htlc_id) = (htlc.direction, htlc.htlc_id);
+        local.htlcs.push(htlc.clone());
+        let unsigned = mirrored(&local.unsigned, &self.newest(Side::Remote).unsigned);
+        let remote = Held { unsigned, htlcs: local.htlcs.clone() };
+        let step = self.next_local(local, vec![HtlcAdded::New(htlc)], Vec::new());
+        let theirs = self.update(vec![step]);
+        let known = HtlcAdded::Known { direction, htlc_id };
+        let step = self.next_remote(remote, vec![known], Vec::new());
+        let ours = self.update(vec![step]);
+        let step = self.revocation();
+        [theirs, ours, self.update(vec![step])]
+    }
+
+    /// We fulfil or fail an HTLC of the peer's: our signature on its next commitment, its revocation,
+    /// and its signature on our next one.
+    pub(crate) fn remove_received(
+        &mut self,
+        htlc_id: HtlcId,
+        reason: RemovalReason,
+    ) -> [MonitorUpdate; 3] {
+        let removed = || vec![HtlcRemoved { direction: HtlcDirection::Received, htlc_id, reason }];
+        let mut remote = self.newest(Side::Remote).clone();
+        let at = remote.htlcs.iter().position(|htlc| htlc.htlc_id == htlc_id);
+        let amount = remote.htlcs.remove(at.expect("it stands there")).amount_msat;
+        // In the peer's commitment we are the remote side.
+        let winner = match reason {
+            RemovalReason::Fulfilled { .. } => &mut remote.unsigned.to_remote_msat,
+            RemovalReason::Failed { .. } => &mut remote.unsigned.to_local_msat,
+        };
+        *winner = winner.checked_add(amount).expect("less than the channel is worth");
+        let unsigned = mirrored(&remote.unsigned, &self.newest(Side::Local).unsigned);
+        let local = Held { unsigned, htlcs: remote.htlcs.clone() };
+        let step = self.next_remote(remote, Vec::new(), removed());
+        let ours = self.update(vec![step]);
+        let step = self.revocation();
+        let revoked = self.update(vec![step]);
+        let step = self.next_local(local, Vec::new(), removed());
+        [ours, revoked, self.update(vec![step])]
+    }
+
     pub(crate) fn fail(&mut self) -> MonitorUpdate {
         self.update(vec![UpdateStep::FailChannel])
     }
@@ -240,6 +286,21 @@ impl Channel {
             }
             Side::Remote => spend(outpoint, htlc_timeout_witness(&signature(), script)),
         }
+    }
+
+    /// Returns how we take an HTLC of the peer's from our newest commitment, with its preimage.
+    pub(crate) fn our_success(&self, htlc_id: HtlcId, preimage: PaymentPreimage) -> Transaction {
+        let built = self.built(Which { owner: Side::Local, behind_newest: 0 });
+        self.second_stage(&built, vout_of(&built, htlc_id), Some(preimage))
+    }
+
+    /// Returns how the peer takes an HTLC of its own back from our newest commitment.
+    pub(crate) fn peers_timeout(&self, htlc_id: HtlcId) -> Transaction {
+        let built = self.built(Which { owner: Side::Local, behind_newest: 0 });
+        let vout = vout_of(&built, htlc_id);
+        let script = &built.outputs[index(vout)].script;
+        let outpoint = OutPoint { txid: built.txid(), vout };
+        spend(outpoint, htlc_timeout_witness(&signature(), script))
     }
 
     /// Says whether an HTLC has an output there.

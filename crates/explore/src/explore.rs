@@ -146,7 +146,9 @@ impl Explorer {
     pub fn explore(&mut self, scenario: Scenario, is_one: bool) -> Result<Counts, Box<Violation>> {
         let life = Life::of(scenario);
         self.counts = Counts { scenarios: 1, ..Counts::default() };
-        for is_deaf in [false, true] {
+        // Without a payment there is nothing to ask for.
+        let users = if life.payments.is_empty() { &[false][..] } else { &[false, true] };
+        for is_deaf in users.iter().copied() {
             self.die_everywhere(&life, is_one, is_deaf).map_err(|Fault { crashes, what }| {
                 let user = if is_deaf { " (the user asks for nothing before the end)" } else { "" };
                 let crashes = crashes.iter().map(Crash::to_string).collect();
@@ -209,6 +211,7 @@ impl Explorer {
         let mut living = Living::rise(life, stores, case, watch)?;
         let begun = Moment::now();
         living.listen()?;
+        living.follow_advice()?;
         while let Some(input) = life.inputs.get(living.case.position) {
             living.take(input)?;
             // A second crash is one in the recovery from the first.

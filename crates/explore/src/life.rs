@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bitcoin::Transaction;
 use lastword_types::{
-    AmountMsat, BlockHeight, BlockRef, ChannelId, CommitmentFormat, EventKind, Generation, Htlc,
-    HtlcAdded, HtlcId, Intent, IntentPart, Metadata, MonitorUpdate, NewChannel, PartIndex,
-    PaymentId, PaymentPreimage, Purpose, RemovalReason, RetryPolicy, Side, Terms, UpdateStep,
+    AmountMsat, BlockHeight, BlockRef, ChannelId, CommitmentFormat, EventKind, ForwardOrigin,
+    Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, Intent, IntentPart,
+    Metadata, MonitorUpdate, NewChannel, PartIndex, PaymentId, PaymentPreimage, Purpose,
+    RemovalReason, RetryPolicy, Side, Terms, UpdateStep,
 };
 
 use crate::chain::Blocks;
@@ -22,6 +23,9 @@ const FEE_MSAT: u64 = 1_000;
 const EXPIRIES: [u32; 2] = [20, 60];
 /// The same where the first channel carries the second attempt.
 const RETRY_EXPIRIES: [u32; 2] = [50, 20];
+/// The expiry of the inbound half of a forward.
+const INBOUND_EXPIRY: u32 = 90;
+const OUR_NEWEST: Which = Which { owner: Side::Local, behind_newest: 0 };
 const FAILURE_CODE: u16 = 0x400f;
 
 /// One thing that happens.
@@ -73,6 +77,17 @@ pub(crate) fn first_round(Generation(bytes): Generation) -> Generation {
     Generation(bytes.map(|byte| byte & 0xf0))
 }
 
+/// A forward, and how the node answers upstream once it is told to.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) inbound: HtlcKey,
+    pub(crate) outbound: HtlcKey,
+    /// Whether the recipient downstream gets the preimage.
+    pub(crate) is_paid: bool,
+    /// The updates that take the inbound half out of its channel; none where that is on chain.
+    pub(crate) answers: Vec<MonitorUpdate>,
+}
+
 /// A scenario made ready.
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -80,6 +95,7 @@ pub(crate) struct Life {
     pub(crate) birth: BlockRef,
     pub(crate) born: Vec<NewChannel>,
     pub(crate) payments: Vec<Payment>,
+    pub(crate) forward: Option<Forward>,
     pub(crate) inputs: Vec<Input>,
     pub(crate) heard: Heard,
 }
@@ -93,6 +109,7 @@ struct Making {
     expiries: [u32; 2],
     channels: Vec<Channel>,
     payments: Vec<Payment>,
+    forward: Option<Forward>,
     inputs: Vec<Input>,
 }
 
@@ -113,12 +130,13 @@ impl Life {
             expiries: if is_retried { RETRY_EXPIRIES } else { EXPIRIES },
             channels,
             payments: Vec::new(),
+            forward: None,
             inputs: Vec::new(),
         };
         making.make();
-        let Making { blocks, payments, inputs, .. } = making;
+        let Making { blocks, payments, forward, inputs, .. } = making;
         let heard = Heard::default();
-        Self { blocks: Arc::new(blocks), birth, born, payments, inputs, heard }
+        Self { blocks: Arc::new(blocks), birth, born, payments, forward, inputs, heard }
     }
 }
 
@@ -130,10 +148,15 @@ impl Making {
             Shape::TwoParts => &[0, 1],
             Shape::ThreeParts => &[0, 1, 1],
             Shape::Retry => &[1],
+            Shape::Forward => &[],
         };
         let has_other = matches!(shape, Shape::TwoParts | Shape::ThreeParts);
         let is_paid = self.scenario.is_paid() || has_other && other == Fate::Fulfilled;
-        let mut ids = self.pay(1, parts, is_paid);
+        let mut ids = if shape == Shape::Forward {
+            self.forward(is_paid)
+        } else {
+            self.pay(1, parts, is_paid)
+        };
         if shape == Shape::Retry {
             self.settle_other(other, &ids);
             ids = self.retry(&[0]);
@@ -146,7 +169,11 @@ impl Making {
         }
         match fate {
             Fate::Fulfilled | Fate::Failed => self.settle_off_chain(0, &ids[..1], fate),
+            Fate::Answered => {}
             Fate::Closed(close, end) => self.close(close, end, ids[0]),
+        }
+        if let (Shape::Forward, Fate::Closed(..)) = (shape, other) {
+            self.resolve_inbound(is_paid);
         }
         if let (true, Fate::Closed(..)) = (has_other, other) {
             self.close_other(&ids[1..]);
@@ -159,7 +186,8 @@ impl Making {
         let preimage = PaymentPreimage([number; 32]);
         let parts = self.parts(parts, FEE_MSAT);
         let is_probe = self.scenario.shape == Shape::Probe && number == 1;
-        let attempts_max = if self.scenario.shape == Shape::Retry { 2 } else { 1 };
+        let is_retried = self.scenario.shape == Shape::Retry && number == 1;
+        let attempts_max = if is_retried { 2 } else { 1 };
         let intent = |round: u8| Intent {
             payment_id: PaymentId([number; 32]),
             generation: generation(number, round),
@@ -205,6 +233,78 @@ impl Making {
         parts.iter().map(|part| part.htlc_id).collect()
     }
 
+    /// Takes an HTLC in the second channel and passes it on in the first; if the second closes, it does
+    /// so before anything becomes of the outbound half.
+    fn forward(&mut self, is_paid: bool) -> Vec<HtlcId> {
+        let preimage = PaymentPreimage([1; 32]);
+        let sat = if self.scenario.is_dust { 300 } else { 50_000 };
+        let htlc_id = self.channels[0].take_htlc_id();
+        let key = |channel: &Channel, direction, htlc_id| HtlcKey {
+            channel_id: channel.id(),
+            direction,
+            htlc_id,
+        };
+        let outbound = key(&self.channels[0], HtlcDirection::Offered, htlc_id);
+        let inbound = key(&self.channels[1], HtlcDirection::Received, HtlcId(0));
+        let received = Htlc {
+            direction: inbound.direction,
+            htlc_id: inbound.htlc_id,
+            amount_msat: AmountMsat(sat * 1_000 + FEE_MSAT),
+            payment_hash: preimage.payment_hash(),
+            cltv_expiry: BlockHeight(INBOUND_EXPIRY),
+            origin: HtlcOrigin::Forwarded { outbound },
+        };
+        let offered = Htlc {
+            direction: outbound.direction,
+            htlc_id,
+            amount_msat: AmountMsat(sat * 1_000),
+            payment_hash: preimage.payment_hash(),
+            cltv_expiry: BlockHeight(self.expiries[0]),
+            origin: HtlcOrigin::Forward(ForwardOrigin {
+                inbound,
+                inbound_amount_msat: received.amount_msat,
+                inbound_cltv_expiry: received.cltv_expiry,
+            }),
+        };
+        for update in self.channels[1].receive(received) {
+            self.inputs.push(Input::Updates(vec![update]));
+        }
+        let updates = [self.channels[0].add(&[offered]), self.channels[0].answer()];
+        self.inputs.extend(updates.map(|update| Input::Updates(vec![update])));
+        let answers = if self.scenario.other == Fate::Answered {
+            let reason = if is_paid {
+                RemovalReason::Fulfilled { preimage }
+            } else {
+                RemovalReason::Failed { code: FAILURE_CODE }
+            };
+            self.channels[1].remove_received(inbound.htlc_id, reason).into()
+        } else {
+            let update = self.channels[1].fail();
+            self.inputs.push(Input::Updates(vec![update]));
+            self.mine(self.channels[1].closing(OUR_NEWEST));
+            Vec::new()
+        };
+        self.forward = Some(Forward { inbound, outbound, is_paid, answers });
+        vec![htlc_id]
+    }
+
+    /// Ends the inbound half of a forward on chain: we take it with the preimage, or the peer takes it
+    /// back.
+    fn resolve_inbound(&mut self, is_paid: bool) {
+        let htlc_id = HtlcId(0);
+        if !self.channels[1].has_output(OUR_NEWEST, htlc_id) {
+            return self.bury(6);
+        }
+        let claim = if is_paid {
+            self.channels[1].our_success(htlc_id, PaymentPreimage([1; 32]))
+        } else {
+            self.mine_to(INBOUND_EXPIRY);
+            self.channels[1].peers_timeout(htlc_id)
+        };
+        self.mine(claim);
+        self.bury(6);
+    }
+
     /// Returns parts with HTLCs of their own; the first one pays the fee.
     fn parts(&mut self, channels: &[usize], fee_msat: u64) -> Vec<IntentPart> {
         let sat = if self.scenario.is_dust { 300 } else { 50_000 };
@@ -244,7 +344,9 @@ impl Making {
     /// Ends what stands in the second channel alone.
     fn settle_other(&mut self, other: Fate, ids: &[HtlcId]) {
         match other {
-            Fate::Fulfilled | Fate::Failed => self.settle_off_chain(1, ids, other),
+            Fate::Fulfilled | Fate::Failed | Fate::Answered => {
+                self.settle_off_chain(1, ids, other);
+            }
             Fate::Closed(..) => self.close_other(ids),
         }
     }
@@ -253,7 +355,7 @@ impl Making {
         let reason = match fate {
             Fate::Fulfilled => RemovalReason::Fulfilled { preimage: PaymentPreimage([1; 32]) },
             Fate::Failed => RemovalReason::Failed { code: FAILURE_CODE },
-            Fate::Closed(..) => return,
+            Fate::Answered | Fate::Closed(..) => return,
         };
         for htlc_id in ids {
             let updates = self.channels[channel].remove(*htlc_id, reason);
@@ -357,7 +459,7 @@ impl Making {
     fn close_other(&mut self, ids: &[HtlcId]) {
         let update = self.channels[1].fail();
         self.inputs.push(Input::Updates(vec![update]));
-        let which = Which { owner: Side::Local, behind_newest: 0 };
+        let which = OUR_NEWEST;
         self.mine(self.channels[1].closing(which));
         self.mine_to(self.expiries[1]);
         for htlc_id in ids {

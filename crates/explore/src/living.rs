@@ -5,10 +5,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use lastword_engine::{Driver, EngineError, NoObserver, Observer};
-use lastword_types::{HtlcDirection, HtlcOrigin, Intent, MonitorUpdate, PaymentState};
+use lastword_ports::Ledger as _;
+use lastword_reload::{Action, Planned};
+use lastword_types::{
+    EntryState, HtlcDirection, HtlcKey, HtlcOrigin, Intent, MonitorUpdate, PaymentState,
+    RemovalReason, Verdict,
+};
 
 use crate::chain::Chain;
-use crate::life::{Input, Life};
+use crate::life::{Forward, Input, Life};
 use crate::node::Stores;
 use crate::oracle::Tale;
 use crate::record::{Case, Watch};
@@ -70,7 +75,9 @@ impl<'a> Living<'a> {
             None => Box::new(NoObserver),
         };
         let driver = stores.start(&chain, observer)?;
-        Ok(Self { life, driver, chain, case, watch, steps: 0 })
+        let mut living = Self { life, driver, chain, case, watch, steps: 0 };
+        living.check_forward()?;
+        Ok(living)
     }
 
     /// Returns how many inputs the driver took, and how many of them were blocks.
@@ -96,6 +103,7 @@ impl<'a> Living<'a> {
         }
         self.driver.poll_chain()?;
         self.listen()?;
+        self.follow_advice()?;
         self.case.position += 1;
         self.note();
         Ok(())
@@ -152,6 +160,89 @@ impl<'a> Living<'a> {
         Ok(self.driver.retry_payment(attempt.intent.clone(), attempt.updates.clone())?)
     }
 
+    /// The node does what it is advised to do about a forward: it answers upstream.
+    pub(crate) fn follow_advice(&mut self) -> Result<(), Error> {
+        let Some(forward) = &self.life.forward else { return Ok(()) };
+        let mut is_due = false;
+        for Planned { action, .. } in self.driver.take_advice() {
+            match action {
+                Action::ClaimInbound { .. } if forward.is_paid => is_due = true,
+                Action::FailInbound { .. } if !forward.is_paid => is_due = true,
+                Action::ClaimInbound { .. }
+                | Action::FailInbound { .. }
+                | Action::ReportUnknownForward { .. } => {
+                    return Err(Error(format!("this is wrong: {action}")));
+                }
+                // The node still means to pass it on.
+                Action::DecideInbound { .. }
+                | Action::Record(_)
+                | Action::Tell { .. }
+                | Action::Release(_)
+                | Action::Wait { .. }
+                | Action::GiveUp(_)
+                | Action::Retry { .. }
+                | Action::NoteInboundOnChain { .. }
+                | Action::MarkChannelClosed { .. }
+                | Action::ManagerBehind { .. }
+                | Action::ReplayUpdate(_)
+                | Action::UpdatesDurable { .. }
+                | Action::MonitorBehind { .. }
+                | Action::Claim(_)
+                | Action::FulfillHtlc { .. }
+                | Action::WaitForPart { .. } => {}
+            }
+        }
+        // What was begun before a crash goes on: the peer asks for it.
+        if let Some(first) = forward.answers.first() {
+            let latest = self.driver.monitor(first.channel_id)?.state().latest_update;
+            is_due |= first.update_id <= latest;
+        }
+        if is_due {
+            for answer in &forward.answers {
+                self.update(core::slice::from_ref(answer))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The outbound half of a forward is forgotten only when the inbound half is durably settled
+    /// (rule R12).
+    fn check_forward(&mut self) -> Result<(), Error> {
+        let Some(forward) = &self.life.forward else { return Ok(()) };
+        if self.is_forward_released(forward)? && !self.is_settled(forward)? {
+            return Err(Error("the outbound half is released before the inbound one".into()));
+        }
+        Ok(())
+    }
+
+    fn is_forward_released(&mut self, forward: &Forward) -> Result<bool, Error> {
+        let outbound = forward.outbound;
+        let monitor = self.driver.monitor(outbound.channel_id)?;
+        Ok(match monitor.entry(outbound.direction, outbound.htlc_id) {
+            EntryState::Entry(entry) => entry.delivered.is_some(),
+            EntryState::Forgotten => true,
+            EntryState::Unknown => false,
+        })
+    }
+
+    /// Says whether the inbound half has what the truth wants it to have.
+    fn is_settled(&mut self, forward: &Forward) -> Result<bool, Error> {
+        let HtlcKey { channel_id, direction, htlc_id } = forward.inbound;
+        let monitor = self.driver.monitor(channel_id)?;
+        let verdict = monitor.verdict(direction, htlc_id);
+        let Some(htlc) = monitor.state().htlcs.get(&(direction, htlc_id)) else { return Ok(true) };
+        let preimage = match htlc.removal {
+            Some(RemovalReason::Fulfilled { preimage }) => Some(preimage),
+            Some(RemovalReason::Failed { .. }) => return Ok(!forward.is_paid),
+            None => htlc.claim,
+        };
+        Ok(if forward.is_paid {
+            preimage.is_some_and(|preimage| preimage.payment_hash() == htlc.htlc.payment_hash)
+        } else {
+            preimage.is_none() && matches!(verdict, Some(Verdict::Failed { .. }))
+        })
+    }
+
     /// Says whether the HTLCs of an attempt are in the ledgers: all of them or none.
     fn has_left(&mut self, intent: &Intent) -> Result<bool, Error> {
         let mut found = BTreeSet::new();
@@ -195,6 +286,14 @@ impl<'a> Living<'a> {
             self.case.is_deaf = false;
             self.note();
             self.tell()?;
+        }
+        if let Some(forward) = &self.life.forward {
+            if !self.is_settled(forward)? {
+                return Err(Error("the inbound half is not settled as it must be".into()));
+            }
+            if !self.is_forward_released(forward)? {
+                return Err(Error("the outbound half is kept for ever".into()));
+            }
         }
         let rounds: Vec<usize> = self.case.rounds.iter().map(|(round, _)| *round).collect();
         self.case.memory.judge(self.life, &rounds).map_err(Error)?;

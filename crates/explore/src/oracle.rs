@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use lastword_types::{Event, EventKind, Generation};
+use lastword_types::{Event, EventKind, Generation, HtlcFailure};
 
 use crate::life::{Life, Payment, first_round};
 
@@ -160,8 +160,15 @@ impl Memory {
     ///
     /// From here on a ledger has a release: of a failed payment with its last word, of one that was
     /// sent with the first part that was taken (rule R5).
+    ///
+    /// A payment of which no HTLC left has no ledger; an older book tells its failure once more.
     pub(crate) fn was_recorded(&mut self, event: &Event) {
         let Some(key) = event.key() else { return };
+        if let Event::PaymentFailed { reason, .. } | Event::Probed { reason, .. } = event
+            && *reason == HtlcFailure::NeverSent
+        {
+            return;
+        }
         match key.kind {
             EventKind::Failed
             | EventKind::Probed

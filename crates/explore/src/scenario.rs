@@ -15,13 +15,15 @@ pub enum Shape {
     Retry,
     /// One part, which is to fail at the recipient.
     Probe,
+    /// An HTLC that comes in by the second channel and goes out by the first.
+    Forward,
 }
 
 impl Shape {
     pub(crate) fn has_second_channel(self) -> bool {
         match self {
             Self::Direct | Self::Probe => false,
-            Self::TwoParts | Self::ThreeParts | Self::Retry => true,
+            Self::TwoParts | Self::ThreeParts | Self::Retry | Self::Forward => true,
         }
     }
 }
@@ -55,6 +57,8 @@ pub enum Fate {
     Fulfilled,
     /// Failed off chain.
     Failed,
+    /// Settled off chain as the outbound half of the forward was.
+    Answered,
     /// The channel closes.
     Closed(Close, End),
 }
@@ -94,7 +98,7 @@ impl Scenario {
     pub(crate) fn is_paid(self) -> bool {
         match self.fate {
             Fate::Fulfilled => true,
-            Fate::Failed => false,
+            Fate::Failed | Fate::Answered => false,
             // A preimage that was seen stays seen, and one that comes in time counts.
             Fate::Closed(_, end) => {
                 !self.is_dust && (end == End::Claimed || self.reorg == Reorg::BelowFinality)
@@ -111,6 +115,7 @@ impl fmt::Display for Scenario {
             Shape::ThreeParts => "three-parts",
             Shape::Retry => "retry",
             Shape::Probe => "probe",
+            Shape::Forward => "forward",
         };
         write!(f, "{shape}/{}", FateName(self.fate))?;
         if self.shape.has_second_channel() {
@@ -134,6 +139,7 @@ impl fmt::Display for FateName {
         let (close, end) = match self.0 {
             Fate::Fulfilled => return f.write_str("fulfilled"),
             Fate::Failed => return f.write_str("failed"),
+            Fate::Answered => return f.write_str("answered"),
             Fate::Closed(close, end) => (close, end),
         };
         f.write_str(match close {
@@ -151,7 +157,14 @@ impl fmt::Display for FateName {
 
 /// Returns every scenario, each valid one once.
 pub fn scenarios() -> Vec<Scenario> {
-    let shapes = [Shape::Direct, Shape::TwoParts, Shape::ThreeParts, Shape::Retry, Shape::Probe];
+    let shapes = [
+        Shape::Direct,
+        Shape::TwoParts,
+        Shape::ThreeParts,
+        Shape::Retry,
+        Shape::Probe,
+        Shape::Forward,
+    ];
     let reorgs = [Reorg::None, Reorg::OneBlock, Reorg::BelowFinality, Reorg::Swap, Reorg::Closing];
     let mut all = Vec::new();
     for shape in shapes {
@@ -183,12 +196,14 @@ fn others(shape: Shape) -> Vec<Fate> {
             vec![Fate::Fulfilled, Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)]
         }
         Shape::Retry => vec![Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)],
+        // How its output ends follows from the outbound half.
+        Shape::Forward => vec![Fate::Answered, Fate::Closed(Close::Ours, End::Claimed)],
     }
 }
 
 fn is_valid(scenario: Scenario) -> bool {
     match scenario.fate {
-        Fate::Fulfilled | Fate::Failed => scenario.reorg == Reorg::None,
+        Fate::Fulfilled | Fate::Failed | Fate::Answered => scenario.reorg == Reorg::None,
         Fate::Closed(close, end) => {
             // Nobody gets what has no output, and only the newest commitments take each other's place.
             let has_end = !scenario.is_dust || end == End::TakenBack;
