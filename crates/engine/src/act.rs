@@ -78,6 +78,12 @@ impl Driver {
                     given_up.htlc.channel_id,
                     MonitorRecord::GivenUp(given_up),
                 )),
+                Action::NoteUnknown { channel_id, payment_id, generation } => {
+                    entries.push(Entry::Monitor(
+                        channel_id,
+                        MonitorRecord::ToldUnknown { payment_id, generation },
+                    ));
+                }
                 Action::NoteInboundOnChain { outbound: htlc, inbound: _ } => entries
                     .push(Entry::Monitor(htlc.channel_id, MonitorRecord::InboundOnChain { htlc })),
                 Action::Claim(claim) => {

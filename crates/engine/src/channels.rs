@@ -317,7 +317,7 @@ impl Channels {
         let knows = |monitor: &Monitor| {
             let mut is_known = false;
             monitor.entries_of(payment_id, &mut |_: LedgerEntry<'_>| is_known = true);
-            monitor.tombstones_of(payment_id, &mut |_, _| is_known = true);
+            monitor.tombstones_of(payment_id, &mut |_| is_known = true);
             is_known
         };
         match self.slot(channel_id) {

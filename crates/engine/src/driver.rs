@@ -13,8 +13,8 @@ use lastword_ports::{
 };
 use lastword_reload::{Action, Plan, Planned, Scope, View, plan};
 use lastword_types::{
-    Balances, BlockHeight, BlockRef, BookEntry, Bug, ChannelId, Cursor, Event, EventKey, Intent,
-    MonitorRecord, MonitorUpdate, NewChannel, PaymentId, PaymentRecord, UpdateId,
+    Balances, BlockHeight, BlockRef, BookEntry, Bug, ChannelId, Cursor, Event, EventKey, EventKind,
+    Intent, MonitorRecord, MonitorUpdate, NewChannel, PaymentId, PaymentRecord, UpdateId,
 };
 
 use lastword_wire as wire;
@@ -382,7 +382,13 @@ impl Driver {
             return self.replan(key.payment_id);
         }
         let mut entries = vec![Entry::Payment(record)];
-        entries.extend(self.releases_after(key, &Scope::of_payment(key.payment_id)));
+        let scope = Scope::of_payment(key.payment_id);
+        if key.kind == EventKind::Unknown && !self.logs.is_one() {
+            // It is told once, so the ledgers have it before a book can be lost that has it.
+            let entries = self.releases_after(key, &scope);
+            self.write(Batch { entries, tip: None })?;
+        }
+        entries.extend(self.releases_after(key, &scope));
         self.write(Batch { entries, tip: None })?;
         self.outbox.handled(event);
         self.settle(None)?;
@@ -391,7 +397,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Returns the releases that become due once an event counts as handled.
+    /// Returns what becomes due in the ledgers once an event counts as handled.
     pub(crate) fn releases_after(&self, key: EventKey, scope: &Scope) -> Vec<Entry> {
         let book = WithHandled { book: &self.payments, key };
         let view = View {
@@ -403,10 +409,33 @@ impl Driver {
         plan(scope, &view)
             .actions
             .into_iter()
-            .filter_map(|planned| {
-                let Action::Release(release) = planned.action else { return None };
-                let record = MonitorRecord::Release(release);
-                Some(Entry::Monitor(release.htlc.channel_id, record))
+            .filter_map(|planned| match planned.action {
+                Action::Release(release) => {
+                    let record = MonitorRecord::Release(release);
+                    Some(Entry::Monitor(release.htlc.channel_id, record))
+                }
+                Action::NoteUnknown { channel_id, payment_id, generation } => {
+                    let record = MonitorRecord::ToldUnknown { payment_id, generation };
+                    Some(Entry::Monitor(channel_id, record))
+                }
+                Action::Record(_)
+                | Action::Tell { .. }
+                | Action::GiveUp(_)
+                | Action::Retry { .. }
+                | Action::Wait { .. }
+                | Action::ClaimInbound { .. }
+                | Action::Claim(_)
+                | Action::FulfillHtlc { .. }
+                | Action::WaitForPart { .. }
+                | Action::DecideInbound { .. }
+                | Action::FailInbound { .. }
+                | Action::NoteInboundOnChain { .. }
+                | Action::ReportUnknownForward { .. }
+                | Action::MarkChannelClosed { .. }
+                | Action::ManagerBehind { .. }
+                | Action::ReplayUpdate(_)
+                | Action::UpdatesDurable { .. }
+                | Action::MonitorBehind { .. } => None,
             })
             .collect()
     }

@@ -189,7 +189,8 @@ impl<'a> Living<'a> {
                 | Action::MonitorBehind { .. }
                 | Action::Claim(_)
                 | Action::FulfillHtlc { .. }
-                | Action::WaitForPart { .. } => {}
+                | Action::WaitForPart { .. }
+                | Action::NoteUnknown { .. } => {}
             }
         }
         // What was begun before a crash goes on: the peer asks for it.

@@ -3,7 +3,8 @@
 
 use lastword_ports::{Ledger, LedgerHead};
 use lastword_types::{
-    Bug, EntryState, HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId, Tombstone,
+    Bug, EntryState, Generation, HtlcDirection, HtlcId, HtlcKey, LedgerEntry, Outcome, PaymentId,
+    Tombstone,
 };
 
 use crate::forget;
@@ -84,13 +85,15 @@ impl Ledger for Monitor {
         }
     }
 
-    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone)) {
-        let channel_id = self.state().parameters.channel_id;
+    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(Tombstone)) {
         for htlc_id in self.index().buried.get(&payment_id).into_iter().flatten() {
             if let Some(tombstone) = self.state().tombstones.get(htlc_id) {
-                let direction = HtlcDirection::Offered;
-                visit(HtlcKey { channel_id, direction, htlc_id: *htlc_id }, *tombstone);
+                visit(*tombstone);
             }
+        }
+        let all = (payment_id, Generation([0; 16]))..=(payment_id, Generation([u8::MAX; 16]));
+        for (payment_id, generation) in self.state().told_unknown.range(all).copied() {
+            visit(Tombstone { payment_id, generation, outcome: Outcome::Unknown });
         }
     }
 }

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use bitcoin::Transaction;
 use lastword_types::{
-    Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Htlc,
-    HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence,
-    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, Side, Told, UpdateId, UpdateStep,
-    Verdict,
+    Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Generation,
+    Htlc, HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence,
+    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, PaymentId, Side, Told, UpdateId,
+    UpdateStep, Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -57,6 +57,7 @@ enum Change<'r> {
     GiveUp(HtlcId),
     InboundOnChain(HtlcId),
     Claim(&'r HtlcClaim, BTreeSet<HtlcId>),
+    ToldUnknown(PaymentId, Generation),
     Block(Box<BlockDraft>),
     Disconnect(lastword_types::BlockRef),
     Evidence(HtlcRef, Marks),
@@ -92,6 +93,7 @@ impl Accepted<'_> {
             | Change::Block(_)
             | Change::Disconnect(_)
             | Change::Prune(_)
+            | Change::ToldUnknown(..)
             | Change::Archive => None,
         }
     }
@@ -143,6 +145,7 @@ impl Monitor {
             funding_confirmed: None,
             past: BTreeMap::new(),
             tombstones: BTreeMap::new(),
+            told_unknown: BTreeSet::new(),
             forgotten: BTreeMap::new(),
             pruned_behind: BookEpoch::ZERO,
             is_archived: false,
@@ -210,6 +213,9 @@ impl Monitor {
                 if is_known { Change::Nothing(Noop::Known) } else { Change::Claim(claim, new) }
             }
             MonitorRecord::PruneTombstones { behind } => self.check_prune(*behind)?,
+            MonitorRecord::ToldUnknown { payment_id, generation } => {
+                self.told_unknown(*payment_id, *generation)
+            }
             MonitorRecord::Archive => {
                 archive::check(&self.state, &self.index).map_err(MonitorError::NotArchivable)?;
                 Change::Archive
@@ -249,6 +255,10 @@ impl Monitor {
             Change::Disconnect(fork) => self.commit_disconnect(fork),
             Change::Evidence(key, marks) => self.commit_evidence(key, marks),
             Change::Prune(behind) => self.commit_prune(behind),
+            Change::ToldUnknown(payment_id, generation) => {
+                self.state.told_unknown.insert((payment_id, generation));
+                Vec::from([Effect::CardChanged])
+            }
             Change::Archive => {
                 self.state.is_archived = true;
                 Vec::from([Effect::ClaimsChanged, Effect::CardChanged])
@@ -361,6 +371,9 @@ impl Monitor {
             }
             MonitorRecord::Mempool(_) | MonitorRecord::Chain(_) => Ok(too_late),
             MonitorRecord::PruneTombstones { behind } => self.check_prune(*behind),
+            MonitorRecord::ToldUnknown { payment_id, generation } => {
+                Ok(self.told_unknown(*payment_id, *generation))
+            }
             MonitorRecord::Archive => Ok(Change::Nothing(Noop::Known)),
         }
     }
@@ -376,6 +389,12 @@ impl Monitor {
             return Err(MonitorError::EpochNotRaised { latest, got: behind });
         }
         Ok(Change::Prune(behind))
+    }
+
+    fn told_unknown(&self, payment_id: PaymentId, generation: Generation) -> Change<'static> {
+        let is_known = self.state.told_unknown.contains(&(payment_id, generation));
+        let news = Change::ToldUnknown(payment_id, generation);
+        if is_known { Change::Nothing(Noop::Known) } else { news }
     }
 
     fn check_update<'r>(&self, update: &'r MonitorUpdate) -> Result<Change<'r>, MonitorError> {

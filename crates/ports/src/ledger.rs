@@ -1,8 +1,8 @@
 //! [`Ledger`]: what a monitor knows of the outcomes of its HTLCs.
 
 use lastword_types::{
-    BookEpoch, ChannelId, EntryState, HtlcDirection, HtlcId, HtlcKey, LedgerEntry, PaymentId,
-    Tombstone, UpdateId,
+    BookEpoch, ChannelId, EntryState, HtlcDirection, HtlcId, LedgerEntry, PaymentId, Tombstone,
+    UpdateId,
 };
 
 /// What is known of a ledger without reading its entries.
@@ -30,7 +30,7 @@ pub struct LedgerHead {
 ///   it out, and tells of no received payment;
 /// - name in `entries_of` delivered entries too, and in `tombstones_of` what is left of those that
 ///   it has forgotten: one of the two names a part until its tombstone is dropped behind an epoch
-///   of the book;
+///   of the book, and that of a payment that was told as unknown for ever;
 /// - answer from what the log holds, so that two readings without a record between are equal.
 pub trait Ledger {
     /// Returns what is known without reading the entries.
@@ -42,8 +42,9 @@ pub trait Ledger {
     /// Visits every entry of a payment, of every generation, delivered or not.
     fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>));
 
-    /// Visits the tombstones of a payment, of every generation, with the HTLCs that they stand for.
-    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone));
+    /// Visits the tombstones of a payment, of every generation: of parts that are forgotten, and of
+    /// payments that were told as unknown, which stay (rule R10).
+    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(Tombstone));
 
     /// Returns what is known of one HTLC.
     fn entry(&self, _direction: HtlcDirection, _htlc_id: HtlcId) -> EntryState<'_> {

@@ -40,7 +40,7 @@ impl Ledger for Node {
     fn entries_of(&self, _: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
         self.for_each_undelivered(visit);
     }
-    fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(HtlcKey, Tombstone)) {}
+    fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(Tombstone)) {}
 }
 
 impl Ledgers for Node {

@@ -121,6 +121,16 @@ pub enum Action {
         /// The outbound half that there was to be.
         outbound: HtlcKey,
     },
+    /// Note in the ledger of a channel of a payment that the user knows that it is unknown: no
+    /// older book brings that up again.
+    NoteUnknown {
+        /// The channel that notes it.
+        channel_id: ChannelId,
+        /// The caller's key.
+        payment_id: PaymentId,
+        /// The incarnation of that key.
+        generation: Generation,
+    },
     /// Report, once after each start, a forward that the node does not know.
     ReportUnknownForward {
         /// Its outbound half.
@@ -236,6 +246,9 @@ impl fmt::Display for Action {
             Self::DecideInbound { inbound, outbound } => {
                 let (inbound, outbound) = (HtlcName(*inbound), HtlcName(*outbound));
                 write!(f, "fail {inbound} back or forward it: there is no {outbound}")
+            }
+            Self::NoteUnknown { channel_id, payment_id, .. } => {
+                write!(f, "note in channel {channel_id} that payment {payment_id} is unknown")
             }
             Self::ReportUnknownForward { outbound } => {
                 write!(f, "report the forward in {}", HtlcName(*outbound))

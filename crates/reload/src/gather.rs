@@ -268,7 +268,7 @@ pub(crate) fn gather(
                 found.insert(place, part);
             }
         });
-        ledger.tombstones_of(payment_id, &mut |_, tombstone| {
+        ledger.tombstones_of(payment_id, &mut |tombstone| {
             if tombstone.payment_id == payment_id {
                 traces.bury(tombstone);
             }

@@ -27,10 +27,10 @@
 //! read denies nothing.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use lastword_ports::PaymentView;
+use lastword_ports::{LedgerState, PaymentView};
 use lastword_types::{
     Bug, ChannelId, Event, EventKind, Generation, GiveUp, HtlcFailure, Intent, Outcome,
     OutcomeKind, PaymentId, PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told,
@@ -38,7 +38,7 @@ use lastword_types::{
 };
 
 use crate::action::{Action, Planned};
-use crate::gather::{Found, Part};
+use crate::gather::{self, Found, Part};
 use crate::plan::View;
 use crate::reason::Reason;
 use crate::story::{Finding, Story};
@@ -155,6 +155,9 @@ impl Case<'_, '_> {
             return self.adopt(Outcome::Unknown);
         }
         match (state, told) {
+            (PaymentState::Handled(Outcome::Unknown), None) if self.story.parts.is_empty() => {
+                self.note_unknown(&intent);
+            }
             (PaymentState::Handled(outcome), told) => self.finish(outcome, told),
             (PaymentState::Pending | PaymentState::Decided(_), Some(told)) => self.adopt(told),
             (PaymentState::Pending, None) => {
@@ -194,6 +197,19 @@ impl Case<'_, '_> {
             matches!(part.verdict, Verdict::Fulfilled { .. })
                 && untold.contains(&story.key(path_taken(part)))
         });
+    }
+
+    /// The user heard that nobody knows. No entry says so, for there is none; so every ledger that
+    /// the book names keeps it, and an older book finds it there (R10).
+    fn note_unknown(&mut self, intent: &Intent) {
+        let Story { payment_id, generation, .. } = self.story;
+        let channels: BTreeSet<ChannelId> = gather::channels_of(intent).collect();
+        for channel_id in channels {
+            if let LedgerState::Present(_) = self.view.ledgers.ledger(channel_id) {
+                let action = Action::NoteUnknown { channel_id, payment_id, generation };
+                self.actions.push(Planned { action, reason: Reason::Handled });
+            }
+        }
     }
 
     /// The user knows the outcome, and this book did not: no event, release the rest (R6).

@@ -182,6 +182,7 @@ impl World {
                 | Action::WaitForPart { .. }
                 | Action::DecideInbound { .. }
                 | Action::GiveUp(_)
+                | Action::NoteUnknown { .. }
                 | Action::NoteInboundOnChain { .. }
                 | Action::MarkChannelClosed { .. }
                 | Action::ReplayUpdate(_)

@@ -13,7 +13,9 @@ use crate::block::{BlockHeight, BlockRef};
 use crate::channel::{ChannelParameters, Side};
 use crate::funding::Funding;
 use crate::htlc::{Htlc, HtlcDirection, PaymentHash, PaymentPreimage};
-use crate::id::{BookEpoch, ChannelId, CommitmentNumber, HtlcId, SecretIndex, UpdateId};
+use crate::id::{
+    BookEpoch, ChannelId, CommitmentNumber, Generation, HtlcId, PaymentId, SecretIndex, UpdateId,
+};
 use crate::ledger::{FulfilledHow, HtlcFailure, PastHtlc, Spell, Told, Tombstone};
 use crate::received::PreimageSource;
 use crate::update::{PerCommitmentSecret, RemovalReason};
@@ -74,6 +76,8 @@ pub struct MonitorState {
     pub past: BTreeMap<(HtlcDirection, HtlcId), PastHtlc>,
     /// What is left of parts of payments that are forgotten.
     pub tombstones: BTreeMap<HtlcId, Tombstone>,
+    /// Payments of which the user knows that nobody knows what became of them. They stay.
+    pub told_unknown: BTreeSet<(PaymentId, Generation)>,
     /// The highest id of each direction that is forgotten: an id up to it is not given again
     /// (BOLT 2, `update_add_htlc`).
     pub forgotten: BTreeMap<HtlcDirection, HtlcId>,

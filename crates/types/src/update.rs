@@ -14,7 +14,7 @@ use crate::block::BlockRef;
 use crate::channel::ChannelParameters;
 use crate::funding::{LocalCommitmentOn, NewFunding, RemoteCommitmentOn};
 use crate::htlc::{Htlc, HtlcDirection, HtlcKey, PaymentPreimage};
-use crate::id::{BookEpoch, ChannelId, CommitmentNumber, Generation, HtlcId, UpdateId};
+use crate::id::{BookEpoch, ChannelId, CommitmentNumber, Generation, HtlcId, PaymentId, UpdateId};
 use crate::ledger::Told;
 use crate::received::HtlcClaim;
 
@@ -50,6 +50,14 @@ pub enum MonitorRecord {
     },
     /// HTLCs that this channel received are claimed, and no others of their hash.
     Claim(HtlcClaim),
+    /// The user knows that nobody knows what became of a payment (rule R10). It leaves a tombstone of
+    /// its own, which stays: whatever book comes back, that is not told again.
+    ToldUnknown {
+        /// The caller's key.
+        payment_id: PaymentId,
+        /// The incarnation of that key.
+        generation: Generation,
+    },
 }
 
 /// The end of a payment's retries, in the ledger of one of its parts: without it a payment that may

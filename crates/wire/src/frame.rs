@@ -79,6 +79,8 @@ pub enum MonitorRecordKind {
     InboundOnChain,
     /// Received HTLCs are claimed.
     Claim,
+    /// A payment was told as unknown.
+    ToldUnknown,
 }
 
 /// The kinds of [`PaymentRecord`](lastword_types::PaymentRecord).
@@ -133,7 +135,7 @@ impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 32] = [
+    pub const ALL: [(u8, Self); 33] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
@@ -145,6 +147,7 @@ impl RecordKind {
         (0x0A, Self::Monitor(MonitorRecordKind::GivenUp)),
         (0x0B, Self::Monitor(MonitorRecordKind::InboundOnChain)),
         (0x0C, Self::Monitor(MonitorRecordKind::Claim)),
+        (0x0D, Self::Monitor(MonitorRecordKind::ToldUnknown)),
         (0x11, Self::Payment(PaymentRecordKind::Intent)),
         (0x12, Self::Payment(PaymentRecordKind::Rebuilt)),
         (0x13, Self::Payment(PaymentRecordKind::Abandoned)),
@@ -191,6 +194,7 @@ impl RecordKind {
             Self::Monitor(MonitorRecordKind::GivenUp) => 0x0A,
             Self::Monitor(MonitorRecordKind::InboundOnChain) => 0x0B,
             Self::Monitor(MonitorRecordKind::Claim) => 0x0C,
+            Self::Monitor(MonitorRecordKind::ToldUnknown) => 0x0D,
             Self::Payment(PaymentRecordKind::Intent) => 0x11,
             Self::Payment(PaymentRecordKind::Rebuilt) => 0x12,
             Self::Payment(PaymentRecordKind::Abandoned) => 0x13,

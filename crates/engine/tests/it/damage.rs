@@ -113,6 +113,45 @@ fn a_part_that_is_taken_decides_although_its_siblings_channel_is_damaged() {
     assert_eq!(node.tell(), [both.sent(), both.path_taken(1)]);
 }
 
+/// Trace 7 of the model: the only release is in a monitor that cannot be read, and the book is from
+/// before it. `PaymentSent` comes once more, the same field for field, and never a failure.
+#[test]
+fn model_7_with_a_monitor_that_holds_the_only_release_damaged_sent_comes_once_more_and_identical() {
+    let (mut world, mut node, [_, _, both]) = three_payments(Logs::Two);
+    let before = node.stores.image(Survivors::Everything);
+    let fulfilled = RemovalReason::Fulfilled { preimage: both.preimage };
+    let removal = world.channels[0].remove(both.htlc_id(0), fulfilled);
+    node.driver.update(removal.to_vec()).unwrap();
+    assert_eq!(node.tell(), [both.sent(), both.path_taken(0)]);
+    let left = node.stores.with_books_of(&before);
+    drop(node);
+    let mut node = start_damaged(&world, left, 0, Damage::Reported);
+    assert_eq!(node.tell(), [], "one part is open, and the other cannot be read");
+    let removal = world.channels[1].remove(both.htlc_id(1), fulfilled);
+    node.driver.update(removal.to_vec()).unwrap();
+    assert_eq!(node.tell(), [both.sent(), both.path_taken(1)]);
+    // Then it is released where it can be read, and that is durable.
+    let left = node.stores.with_books_of(&before);
+    drop(node);
+    assert_eq!(start_damaged(&world, left, 0, Damage::Reported).tell(), []);
+}
+
+/// With one log the book that comes back is the newest, and it knows.
+#[test]
+fn model_7_with_one_log_a_damaged_monitor_repeats_nothing() {
+    let (mut world, mut node, [_, _, both]) = three_payments(Logs::One);
+    let fulfilled = RemovalReason::Fulfilled { preimage: both.preimage };
+    let removal = world.channels[0].remove(both.htlc_id(0), fulfilled);
+    node.driver.update(removal.to_vec()).unwrap();
+    assert_eq!(node.tell(), [both.sent(), both.path_taken(0)]);
+    let left = node.stores.image(Survivors::SyncedOnly);
+    drop(node);
+    let mut node = start_damaged(&world, left, 0, Damage::Reported);
+    let removal = world.channels[1].remove(both.htlc_id(1), fulfilled);
+    node.driver.update(removal.to_vec()).unwrap();
+    assert_eq!(node.tell(), [both.path_taken(1)]);
+}
+
 /// Blocks that concern a damaged channel are followed for the others.
 #[test]
 fn a_damaged_channel_does_not_stop_the_chain() {

@@ -1,10 +1,13 @@
 //! Tombstones and book epochs (rule R10) in a whole node: what is dropped, when, and what a book that
 //! is older than that comes to.
 
+use lastword_ports::Stream;
 use lastword_testkit::Survivors;
 use lastword_types::{
-    BookEpoch, Event, HtlcDirection, HtlcFailure, PaymentId, PaymentState, RemovalReason,
+    BookEpoch, Event, HtlcDirection, HtlcFailure, MonitorRecord, Outcome, PaymentId, PaymentState,
+    RemovalReason,
 };
+use lastword_wire::decode_monitor_record;
 
 use crate::crash::die_at;
 use crate::node::{Logs, Node, Stores};
@@ -79,6 +82,69 @@ fn r10_a_book_older_than_what_was_dropped_says_unknown_once() {
     let mut node = node.crash(&world, Survivors::SyncedOnly);
     assert_eq!(node.tell(), []);
     assert!(node.is_known(third.id()));
+}
+
+/// The same old book, restored again and again, also after the other channels' tombstones went: what
+/// was told as unknown is over, and its id is free.
+#[test]
+fn r10_the_same_old_book_says_unknown_once_however_often_it_comes_back() {
+    let (mut world, mut node, [first, _], before) = one_forgotten(Logs::Two);
+    node.driver.drop_tombstones().unwrap();
+    let mut node = node.crash_to_book_of(&world, &before);
+    assert_eq!(node.tell(), [unknown(&first)]);
+    for n in 7..9 {
+        node = node.crash_to_book_of(&world, &before);
+        assert_eq!(node.tell(), [], "it was told");
+        let entry = node.driver.book_entry(first.id()).unwrap();
+        assert_eq!(entry.state, PaymentState::Handled(Outcome::Unknown));
+        let other = paid(&mut world, &mut node, n);
+        assert_eq!(node.tell(), [other.sent(), other.path_taken(0)]);
+        node.driver.drop_tombstones().unwrap();
+    }
+    let again = world.payment_of(first.id(), 9, &[Part(0, 3_000, 40)]);
+    node.pay(&again);
+}
+
+/// Wherever the process dies while the user hears of it, and whatever book comes back then: either it
+/// is told once more, because nobody durably knows that it was handled, or never again.
+#[test]
+fn r10_a_crash_while_unknown_is_handled_tells_it_twice_only_if_nothing_says_it_was() {
+    let mut points = 0;
+    for survivors in SURVIVORS {
+        for boundary in 1.. {
+            let (world, mut node, [first, _], before) = one_forgotten(Logs::Two);
+            node.driver.drop_tombstones().unwrap();
+            let node = node.crash_to_book_of(&world, &before);
+            let stores = node.stores.image(Survivors::Everything);
+            drop(node);
+            let is_whole = die_at(&world, &stores, boundary, |driver| {
+                while let Some(event) = driver.next_event() {
+                    driver.event_returned(&event, true).unwrap();
+                }
+            });
+            if is_whole {
+                break;
+            }
+            points += 1;
+            let place = format!("{survivors:?}, boundary {boundary}");
+            let left = stores.image(survivors);
+            let is_noted = left.records().iter().any(|(stream, _, body)| {
+                matches!(stream, Stream::Channel(_))
+                    && matches!(
+                        decode_monitor_record(body).unwrap(),
+                        MonitorRecord::ToldUnknown { .. }
+                    )
+            });
+            for left in [left.clone(), left.with_books_of(&before)] {
+                let mut node = Node::start(&world, left);
+                let expected = if is_noted { vec![] } else { vec![unknown(&first)] };
+                assert_eq!(node.tell(), expected, "{place}");
+                let mut node = node.crash_to_book_of(&world, &before);
+                assert_eq!(node.tell(), [], "{place}");
+            }
+        }
+    }
+    assert!(points >= 6, "only {points} points");
 }
 
 /// The book that was there when tombstones were dropped has entered the epoch first, so it is not an

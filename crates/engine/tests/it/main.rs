@@ -18,6 +18,7 @@ mod inbound;
 mod late;
 mod matrix;
 mod mempool;
+mod model;
 mod node;
 mod package;
 mod peer;

@@ -1,9 +1,11 @@
 //! Archiving (rule R11): what it waits for, and that nothing changes an archived channel.
 
 use lastword_monitor::{ArchiveWaits, Monitor, MonitorError, Noop};
+use lastword_ports::Ledger as _;
 use lastword_types::{
-    ARCHIVE_DEPTH, BlockHeight, BookEpoch, ChainDelta, CommitmentFormat, HtlcDirection, HtlcId,
-    HtlcKey, MonitorRecord, MonitorUpdate, ReleasePaymentComplete, Told, UpdateId, UpdateStep,
+    ARCHIVE_DEPTH, BlockHeight, BookEpoch, ChainDelta, CommitmentFormat, Generation, HtlcDirection,
+    HtlcId, HtlcKey, MonitorRecord, MonitorUpdate, Outcome, PaymentId, ReleasePaymentComplete,
+    Told, Tombstone, UpdateId, UpdateStep,
 };
 
 use crate::channel::{CHANNEL, Channel, EXPIRY, FAILED, PEER, US, block, offer, preimage};
@@ -162,6 +164,32 @@ fn b128_an_update_for_an_archived_channel_is_refused_and_a_preimage_or_release_c
     for steps in [vec![UpdateStep::FailChannel], vec![preimage, UpdateStep::DataLoss]] {
         assert_eq!(noop(update_of(&channel, steps)), Err(MonitorError::Archived));
     }
+}
+
+/// What was told as unknown is noted once, comes up again among the tombstones, and stays when those
+/// are dropped and when the channel is archived.
+#[test]
+fn r10_a_payment_that_was_told_as_unknown_is_noted_and_stays() {
+    let mut channel = Channel::new(CommitmentFormat::StaticRemoteKey);
+    let (payment_id, generation) = (PaymentId([7; 32]), Generation([8; 16]));
+    let record = |generation| MonitorRecord::ToldUnknown { payment_id, generation };
+    channel.apply(US, record(generation));
+    assert_eq!(channel.monitor().check(&record(generation)).unwrap().noop(), Some(Noop::Known));
+    let traces = |monitor: &Monitor, payment_id| {
+        let mut traces = Vec::new();
+        monitor.tombstones_of(payment_id, &mut |tombstone| traces.push(tombstone));
+        traces
+    };
+    let noted = Tombstone { payment_id, generation, outcome: Outcome::Unknown };
+    assert_eq!(traces(channel.monitor(), payment_id), [noted]);
+    assert_eq!(traces(channel.monitor(), PaymentId([9; 32])), []);
+    let prune = MonitorRecord::PruneTombstones { behind: BookEpoch(3) };
+    assert!(channel.monitor().check(&prune).unwrap().is_noop(), "there is no other tombstone");
+
+    let mut channel = archived();
+    channel.apply(US, record(generation));
+    assert_eq!(channel.monitor().check(&record(generation)).unwrap().noop(), Some(Noop::Known));
+    assert_eq!(traces(channel.monitor(), payment_id), [noted]);
 }
 
 #[test]

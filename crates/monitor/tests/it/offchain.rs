@@ -163,6 +163,7 @@ fn several_steps_of_one_update_are_one_change() {
             | MonitorRecord::GivenUp(_)
             | MonitorRecord::InboundOnChain { .. }
             | MonitorRecord::Claim(_)
+            | MonitorRecord::ToldUnknown { .. }
             | MonitorRecord::Mempool(_)
             | MonitorRecord::PruneTombstones { .. }
             | MonitorRecord::Archive

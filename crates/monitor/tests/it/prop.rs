@@ -65,6 +65,7 @@ proptest! {
             | MonitorRecord::GivenUp(_)
             | MonitorRecord::InboundOnChain { .. }
             | MonitorRecord::Claim(_)
+            | MonitorRecord::ToldUnknown { .. }
             | MonitorRecord::Mempool(_)
             | MonitorRecord::PruneTombstones { .. }
             | MonitorRecord::Archive => true,
@@ -119,6 +120,7 @@ proptest! {
                 | MonitorRecord::GivenUp(_)
                 | MonitorRecord::InboundOnChain { .. }
                 | MonitorRecord::Claim(_)
+            | MonitorRecord::ToldUnknown { .. }
                 | MonitorRecord::Created(_) => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
             };

@@ -96,6 +96,7 @@ pub(crate) fn open(world: &mut World, channels: &[u8]) {
             is_closed: false,
             lines: BTreeMap::default(),
             tombstones: BTreeMap::new(),
+            told_unknown: Vec::new(),
             pruned_behind: lastword_types::BookEpoch::ZERO,
             is_archived: false,
         });
@@ -190,7 +191,8 @@ fn record_name(record: &PaymentRecord) -> String {
 /// `B` rebuild, `Ds` `Df` record as sent or failed, `As` `Af` adopt, `H` note an event as known,
 /// `T[..]` tell (`S` `F` the terminal events, `s0` `f0` the path events of part 0), `Rs1` `Rf1`
 /// release the HTLC of channel 1 as sent or failed, `W1` wait for channel 1, `Y1` attempt 1 is owed,
-/// `G1` note that the HTLC of channel 1 was given up.
+/// `G1` note that the HTLC of channel 1 was given up, `N1` note in channel 1 that the payment is
+/// unknown.
 pub(crate) fn short(plan: &Plan) -> String {
     let names: Vec<String> = plan
         .actions
@@ -207,6 +209,7 @@ pub(crate) fn short(plan: &Plan) -> String {
             },
             Action::Wait { channel_id, .. } => format!("W{}", channel_id.0[0]),
             Action::GiveUp(given_up) => format!("G{}", given_up.htlc.channel_id.0[0]),
+            Action::NoteUnknown { channel_id, .. } => format!("N{}", channel_id.0[0]),
             Action::Retry { attempt, .. } => format!("Y{attempt}"),
             Action::Claim(_)
             | Action::FulfillHtlc { .. }

@@ -1,7 +1,7 @@
 //! What is left of forgotten parts (rule R10): tombstones, and books that are older than those that
 //! were dropped.
 
-use lastword_reload::{Action, Reason};
+use lastword_reload::{Action, Reason, Scope};
 use lastword_types::{
     BookEpoch, ChannelId, Event, Intent, MonitorUpdate, Outcome, PaymentRecord, PaymentState,
     Tombstone, UpdateId,
@@ -95,6 +95,28 @@ fn r10_a_payment_of_a_book_older_than_what_was_dropped_is_unknown_once() {
             if payment_hash == payment.payment_hash);
         assert!(known);
         assert_eq!(short(&world.plan_all()), "");
+    }
+}
+
+/// A handled `Unknown` is noted in every ledger of the payment that can be read, and a book that holds
+/// it open adopts it from there, whatever it has queued.
+#[test]
+fn r10_an_unknown_that_was_handled_is_noted_and_adopted_by_an_older_book() {
+    let payment = intent(1, &[1, 2, 3]);
+    let mut world = World::default();
+    open(&mut world, &[1, 2, 3]);
+    set_bytes(&mut world, 3, Bytes::Missing);
+    prune(&mut world, 1, 5);
+    note(&mut world, &payment, PaymentState::Handled(Outcome::Unknown));
+    let scope = Scope::of_payment(payment.payment_id);
+    assert_eq!(short(&world.plan(&scope)), "N1 N2");
+    for planned in world.plan(&scope).actions {
+        world.execute(&planned.action);
+    }
+    assert_eq!(short(&world.plan(&scope)), "", "it is noted once");
+    for state in [PaymentState::Pending, PaymentState::Decided(Outcome::Unknown)] {
+        note(&mut world, &payment, state);
+        assert_eq!(short(&world.plan_all()), "Au T[]", "what is queued is dropped");
     }
 }
 

@@ -9,9 +9,9 @@ use lastword_ports::{
 use lastword_reload::{Action, Plan, Scope, View, plan};
 use lastword_types::{
     BookEntry, BookEpoch, ChannelId, Event, EventKey, EventKind, Generation, GiveUp, Htlc,
-    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, OutcomeKind, PaymentId,
-    PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Tombstone, UpdateId,
-    Verdict,
+    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, LedgerEntry, MonitorUpdate, Outcome, OutcomeKind,
+    PaymentId, PaymentRecord, PaymentState, Purpose, ReleasePaymentComplete, Told, Tombstone,
+    UpdateId, Verdict,
 };
 
 /// One line of a fake ledger.
@@ -40,6 +40,7 @@ pub(crate) struct Sheet {
     pub(crate) is_closed: bool,
     pub(crate) lines: BTreeMap<HtlcId, Line>,
     pub(crate) tombstones: BTreeMap<HtlcId, Tombstone>,
+    pub(crate) told_unknown: Vec<Tombstone>,
     pub(crate) pruned_behind: BookEpoch,
     pub(crate) is_archived: bool,
 }
@@ -79,13 +80,9 @@ impl Ledger for Sheet {
         }
     }
 
-    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(HtlcKey, Tombstone)) {
-        for (htlc_id, tombstone) in &self.tombstones {
-            if tombstone.payment_id == payment_id {
-                let (channel_id, direction) = (self.channel_id, HtlcDirection::Offered);
-                visit(HtlcKey { channel_id, direction, htlc_id: *htlc_id }, *tombstone);
-            }
-        }
+    fn tombstones_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(Tombstone)) {
+        let all = self.tombstones.values().chain(&self.told_unknown);
+        all.filter(|tombstone| tombstone.payment_id == payment_id).copied().for_each(visit);
     }
 }
 
@@ -351,6 +348,13 @@ impl World {
                 };
                 assert_eq!(origin.generation, *generation);
                 line.is_given_up = true;
+            }
+            Action::NoteUnknown { channel_id, payment_id, generation } => {
+                let (payment_id, generation) = (*payment_id, *generation);
+                let tombstone = Tombstone { payment_id, generation, outcome: Outcome::Unknown };
+                let sheet = self.sheets.get_mut(channel_id).expect("a known channel");
+                assert!(!sheet.told_unknown.contains(&tombstone), "it is noted once");
+                sheet.told_unknown.push(tombstone);
             }
             Action::NoteInboundOnChain { outbound, inbound } => {
                 assert!(self.is_closed(inbound.channel_id), "an open channel is not on chain");

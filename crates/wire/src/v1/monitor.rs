@@ -39,6 +39,7 @@ impl Record for MonitorRecord {
             Self::Mempool(_) => MonitorRecordKind::Mempool,
             Self::PruneTombstones { .. } => MonitorRecordKind::PruneTombstones,
             Self::Archive => MonitorRecordKind::Archive,
+            Self::ToldUnknown { .. } => MonitorRecordKind::ToldUnknown,
         })
     }
 
@@ -76,6 +77,10 @@ impl Record for MonitorRecord {
                 writer.put(2, htlc_ids);
                 writer.put(4, preimage);
                 writer.put(6, source);
+            }
+            Self::ToldUnknown { payment_id, generation } => {
+                writer.put(0, payment_id);
+                writer.put(2, generation);
             }
         }
     }
@@ -118,6 +123,10 @@ impl Record for MonitorRecord {
                 preimage: reader.required(4)?,
                 source: reader.required(6)?,
             }),
+            MonitorRecordKind::ToldUnknown => Self::ToldUnknown {
+                payment_id: reader.required(0)?,
+                generation: reader.required(2)?,
+            },
         })
     }
 }

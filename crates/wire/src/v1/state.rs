@@ -95,6 +95,7 @@ impl Record for MonitorState {
             .filter_map(|((_, htlc_id), htlc)| Some((*htlc_id, htlc.source.clone()?)))
             .collect();
         writer.put_some(56, (!sources.is_empty()).then_some(&sources));
+        writer.put_some(58, (!self.told_unknown.is_empty()).then_some(&self.told_unknown));
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -134,6 +135,7 @@ impl Record for MonitorState {
             data_loss: reader.flag(28)?,
             past: read_past(reader)?,
             tombstones: reader.optional(34)?.unwrap_or_default(),
+            told_unknown: BTreeSet::new(),
             forgotten: reader.optional(36)?.unwrap_or_default(),
             pruned_behind: reader.optional(38)?.unwrap_or(BookEpoch::ZERO),
             is_archived: reader.flag(40)?,
@@ -160,6 +162,7 @@ impl Record for MonitorState {
                 htlc.source = Some(source);
             }
         }
+        state.told_unknown = reader.optional(58)?.unwrap_or_default();
         Ok(state)
     }
 }

@@ -86,6 +86,13 @@ fn monitor_records() -> Vec<(&'static str, Any)> {
         ("monitor_release_claimed", release(Told::Claimed)),
         ("monitor_claim_invoice", claim(&[2, 300], invoice())),
         ("monitor_claim_downstream", claim(&[1], downstream())),
+        (
+            "monitor_told_unknown",
+            MonitorRecord::ToldUnknown {
+                payment_id: PaymentId([0x1D; 32]),
+                generation: Generation([0x6E; 16]),
+            },
+        ),
     ]
     .map(|(name, record)| (name, Any::Monitor(record)))
     .into()
@@ -293,6 +300,17 @@ fn monitor_states() -> Vec<(&'static str, Any)> {
         ("monitor_state_claims", claims_state()),
         ("monitor_state_inbound_on_chain", inbound_on_chain_state()),
         ("monitor_state_sources", sources_state()),
+        (
+            "monitor_state_told_unknown",
+            MonitorState {
+                told_unknown: [
+                    (PaymentId([0x1D; 32]), Generation([0x6E; 16])),
+                    (PaymentId([0x1D; 32]), Generation([0x6F; 16])),
+                ]
+                .into(),
+                ..quiet_state()
+            },
+        ),
         ("monitor_state_archived", MonitorState { is_archived: true, ..closed(Close::Mutual) }),
     ]
     .into_iter()
@@ -406,6 +424,7 @@ pub(crate) fn quiet_state() -> MonitorState {
         funding_confirmed: None,
         past: [].into(),
         tombstones: [].into(),
+        told_unknown: [].into(),
         forgotten: [].into(),
         pruned_behind: BookEpoch::ZERO,
         is_archived: false,

@@ -2,7 +2,7 @@
 //!
 //! The large strategies are boxed: nested by value they overflow a test's stack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash as _;
@@ -401,6 +401,10 @@ pub(crate) fn monitor_record() -> impl Strategy<Value = Any> {
         Just(MonitorRecord::Archive),
         htlc_key().prop_map(|htlc| MonitorRecord::InboundOnChain { htlc }),
         claim().prop_map(MonitorRecord::Claim),
+        incarnation().prop_map(|(payment_id, generation)| MonitorRecord::ToldUnknown {
+            payment_id,
+            generation,
+        }),
     ]
     .prop_map(Any::Monitor)
 }
@@ -529,6 +533,7 @@ fn tombstone() -> impl Strategy<Value = Tombstone> {
 type Gone = (
     BTreeMap<(HtlcDirection, HtlcId), PastHtlc>,
     BTreeMap<HtlcId, Tombstone>,
+    BTreeSet<(PaymentId, Generation)>,
     BTreeMap<HtlcDirection, HtlcId>,
     BookEpoch,
     bool,
@@ -538,6 +543,7 @@ fn gone() -> impl Strategy<Value = Gone> {
     (
         btree_map((direction(), htlc_id()), past_htlc(), 0..5),
         btree_map(htlc_id(), tombstone(), 0..3),
+        btree_set(incarnation(), 0..3),
         btree_map(direction(), htlc_id(), 0..3),
         integer().prop_map(BookEpoch),
         any::<bool>(),
@@ -563,7 +569,7 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
                 let (parameters, latest_update, commitments, remote_secrets) = fixed;
                 let (local, local_previous, remote, remote_previous) = commitments;
                 let ((best, funding_spend, output_spends), (fundings, funding_confirmed)) = chain;
-                let (past, tombstones, forgotten, pruned_behind, is_archived) = gone;
+                let (past, tombstones, told_unknown, forgotten, pruned_behind, is_archived) = gone;
                 Any::MonitorState(Box::new(MonitorState {
                     parameters,
                     latest_update: UpdateId(latest_update),
@@ -587,6 +593,7 @@ pub(crate) fn monitor_state() -> impl Strategy<Value = Any> {
                     past,
                     pruned_behind,
                     tombstones,
+                    told_unknown,
                 }))
             },
         )

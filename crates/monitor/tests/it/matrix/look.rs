@@ -187,6 +187,7 @@ impl Play {
                 | MonitorRecord::GivenUp(_)
                 | MonitorRecord::InboundOnChain { .. }
                 | MonitorRecord::Claim(_)
+                | MonitorRecord::ToldUnknown { .. }
                 | MonitorRecord::PruneTombstones { .. }
                 | MonitorRecord::Archive => false,
                 MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
