@@ -77,7 +77,7 @@ impl Ledger for Sheet {
 
     fn entries_of(&self, _: PaymentId, _: &mut dyn FnMut(LedgerEntry<'_>)) {}
 
-    fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(HtlcKey, Tombstone)) {}
+    fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(Tombstone)) {}
 
     fn entry(&self, direction: HtlcDirection, htlc_id: HtlcId) -> EntryState<'_> {
         let key = (direction, htlc_id);
