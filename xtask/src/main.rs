@@ -15,6 +15,7 @@ mod demo_real;
 mod deps;
 mod failures;
 mod images;
+mod instructions;
 mod model;
 mod run;
 mod sim;
@@ -36,6 +37,7 @@ cargo xtask COMMAND
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
+  instructions  what a block, an update and a start cost under valgrind, against docs/instructions.txt; --save
   images      every file that a crash may leave of a store; --images N, --base SEED, --lying, --json
   vectors     the golden files and damaged copies against a reader in Python; --check, --json, --every N
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys,
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
         Some("sim") => sim::run(&rest),
+        Some("instructions") => instructions::run(&rest),
         Some("images") => images::run(&rest),
         Some("vectors") => vectors::run(&rest),
         Some("bugs") => bugs::run(&rest),

@@ -66,7 +66,7 @@ fn index_and_block(index: &WatchIndex, block: &Block) -> bool {
     index.matches_decoded(block).is_empty()
 }
 
-fn index(channels: u32) -> WatchIndex {
+pub(crate) fn index(channels: u32) -> WatchIndex {
     let mut index = WatchIndex::new();
     for number in 0..channels {
         let channel_id = channel_id(number);
@@ -88,7 +88,7 @@ fn a_block() -> Vec<u8> {
 }
 
 /// 2,500 transactions with 6,518 inputs and 1.38 MB, as the real one has.
-fn generated() -> Vec<u8> {
+pub(crate) fn generated() -> Vec<u8> {
     const TRANSACTIONS: u32 = 2_500;
     const INPUTS: u32 = 6_518;
     let mut block = constants::genesis_block(Network::Bitcoin);

@@ -13,6 +13,7 @@
 
 mod block;
 mod growth;
+mod instructions;
 mod memory;
 mod plan;
 mod restart;
@@ -60,6 +61,11 @@ fn main() -> Result<()> {
         && word == memory::CHILD
     {
         return memory::child(count.parse()?);
+    }
+    if let [word, part] = arguments.as_slice()
+        && word == instructions::PART
+    {
+        return instructions::run(part);
     }
     let is_json = arguments.iter().any(|argument| argument == "--json");
     let is_wanted = |name: &str| {

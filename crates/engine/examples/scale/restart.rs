@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lastword_engine::Driver;
-use lastword_ports::{Frame, Lsn, SnapshotStore as _, Stream, UpdateLog as _};
+use lastword_ports::{Frame, Lsn, Store, Stream};
 use lastword_store::RedbStore;
 use lastword_types::{
     Card, ChainDelta, ChainTip, ChannelId, HtlcDirection, MonitorRecord, NewChannel,
@@ -25,7 +25,7 @@ const BATCH: u32 = 1_000;
 pub(crate) fn measure() -> Result<Vec<Line>> {
     let folder = Folder::new()?;
     let path = folder.0.join("node.redb");
-    generate(&path)?;
+    generate(&mut RedbStore::open(&path)?, OPEN, CLOSED)?;
     let (opened, started) = start(&path)?;
     let (_, again) = start(&path)?;
     let line = |id, what: String, time: Duration, bar| Line {
@@ -81,16 +81,15 @@ fn start(path: &Path) -> Result<(Duration, Duration)> {
 
 /// Writes the store of a node: for each open channel its first record and its card, for each closed
 /// one a snapshot and its card.
-fn generate(path: &Path) -> Result<()> {
-    let mut store = RedbStore::open(path)?;
+pub(crate) fn generate(store: &mut dyn Store, open: u32, closed: u32) -> Result<()> {
     let pattern = Tape::new(channel_id(0))?;
     let Some(MonitorRecord::Created(pattern)) = pattern.records.first() else {
         return Err("a channel begins with its creation".into());
     };
-    for first in (0..OPEN).step_by(BATCH as usize) {
+    for first in (0..open).step_by(BATCH as usize) {
         let mut position = store.append(&[])?.position;
         let mut frames = Vec::new();
-        for number in first..first + BATCH {
+        for number in first..open.min(first + BATCH) {
             let channel_id = channel_id(number);
             position += 1;
             let record = MonitorRecord::Created(Box::new(born_like(pattern, channel_id)));
@@ -98,15 +97,15 @@ fn generate(path: &Path) -> Result<()> {
             frames.push((channel_id, encode_monitor_record(&record), encode_card(&card)));
             position += 1;
         }
-        append(&mut store, &frames)?;
+        append(store, &frames)?;
     }
-    for number in OPEN..OPEN + CLOSED {
-        write_closed(&mut store, channel_id(number))?;
+    for number in open..open + closed {
+        write_closed(store, channel_id(number))?;
     }
     Ok(())
 }
 
-fn append(store: &mut RedbStore, channels: &[(ChannelId, Vec<u8>, Vec<u8>)]) -> Result<Lsn> {
+fn append(store: &mut dyn Store, channels: &[(ChannelId, Vec<u8>, Vec<u8>)]) -> Result<Lsn> {
     let frames: Vec<Frame<'_>> = channels
         .iter()
         .flat_map(|(channel_id, record, card)| {
@@ -120,7 +119,7 @@ fn append(store: &mut RedbStore, channels: &[(ChannelId, Vec<u8>, Vec<u8>)]) -> 
 }
 
 /// A channel that the peer has closed with HTLCs of ours, all of which it had fulfilled.
-fn write_closed(store: &mut RedbStore, channel_id: ChannelId) -> Result<()> {
+fn write_closed(store: &mut dyn Store, channel_id: ChannelId) -> Result<()> {
     let mut tape = Tape::new(channel_id)?;
     let mut htlcs = Vec::new();
     for _ in 0..UNDELIVERED {
