@@ -308,10 +308,10 @@ pub enum Command {
         /// Which.
         channel: u16,
     },
-    /// Remember the preimage of an HTLC that the peer offered, for use on chain.
-    Learn {
-        /// Which channel.
-        channel: u16,
+    /// Claim a payment that the peer offered, all its parts; on chain they are taken without more.
+    Claim {
+        /// The channels of its parts.
+        channels: Vec<u16>,
         /// The preimage.
         preimage: PaymentPreimage,
     },

@@ -9,7 +9,7 @@ use crate::error::SimError;
 use crate::outside::Outside;
 use crate::peer::shows_preimage;
 use crate::record::Story;
-use crate::run::{OfferEnd, Outcome, Try};
+use crate::run::{OfferEnd, Outcome, ReceivedEnd, Try};
 
 /// One line of the final table: one incarnation of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,7 @@ pub fn judge(outside: &Outside, outcome: &Outcome) -> Result<Judgement, SimError
         violations.push(format!("the value of a channel is not accounted for: {account:?}"));
     }
     check_offers(outside, &outcome.offers, &mut violations)?;
+    check_received(outside, &outcome.received, &mut violations);
     Ok(Judgement { lines, violations })
 }
 
@@ -166,6 +167,33 @@ fn check_offers(
         }
     }
     Ok(())
+}
+
+/// Checks that the user was told of every payment that was to be claimed, whole and always the same,
+/// and of no other.
+fn check_received(outside: &Outside, received: &[ReceivedEnd], violations: &mut Vec<String>) {
+    let mut due = received.to_vec();
+    for (_, told) in outside.told.received() {
+        let [(Event::PaymentClaimed { preimage, amount_msat, lost_msat, parts, .. }, _)] =
+            &told[..]
+        else {
+            violations.push(format!("a received payment is told in several ways: {told:?}"));
+            continue;
+        };
+        let one = ReceivedEnd {
+            preimage: *preimage,
+            amount_msat: *amount_msat,
+            channels: parts.iter().map(|part| part.channel_id).collect(),
+        };
+        let place = due.iter().position(|due| *due == one).filter(|_| lost_msat.0 == 0);
+        match place {
+            Some(place) => drop(due.swap_remove(place)),
+            None => violations.push(format!("told of a payment that nobody claimed: {told:?}")),
+        }
+    }
+    for one in due {
+        violations.push(format!("nobody was told that a payment is claimed: {one:?}"));
+    }
 }
 
 fn line(outside: &Outside, outcome: &Outcome, one: &Try, story: &Story) -> Result<Line, SimError> {

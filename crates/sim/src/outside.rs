@@ -148,7 +148,7 @@ impl Outside {
             | Command::Resume
             | Command::Poll
             | Command::Settle { .. }
-            | Command::Learn { .. }
+            | Command::Claim { .. }
             | Command::Remove { .. }
             | Command::FailChannel { .. }
             | Command::Close { .. }

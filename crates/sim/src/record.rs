@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lastword_types::{Event, EventKey, Generation, PaymentId};
+use lastword_types::{Event, EventKey, EventKind, Generation, PaymentId};
 
 /// Every event that the user's handler was called with, in order.
 #[derive(Debug, Default)]
@@ -49,6 +49,9 @@ impl Told {
         let mut first: BTreeMap<EventKey, &Event> = BTreeMap::new();
         for event in &self.events {
             let Some(key) = event.key() else { continue };
+            if key.kind == EventKind::Claimed {
+                continue;
+            }
             let story = stories.entry((key.payment_id, key.generation)).or_default();
             if *first.entry(key).or_insert(event) != event {
                 story.contradictions += 1;
@@ -61,6 +64,22 @@ impl Told {
             }
         }
         stories
+    }
+
+    /// Returns what was told of received payments: the different events, each with how often it came.
+    pub fn received(&self) -> BTreeMap<EventKey, Vec<(Event, usize)>> {
+        let mut received: BTreeMap<EventKey, Vec<(Event, usize)>> = BTreeMap::new();
+        for event in &self.events {
+            let Some(key) = event.key().filter(|key| key.kind == EventKind::Claimed) else {
+                continue;
+            };
+            let told = received.entry(key).or_default();
+            match told.iter_mut().find(|(known, _)| known == event) {
+                Some((_, count)) => *count += 1,
+                None => told.push((event.clone(), 1)),
+            }
+        }
+        received
     }
 
     /// Says whether a terminal event of this incarnation came.

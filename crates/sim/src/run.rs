@@ -1,9 +1,9 @@
 //! [`Run`]: does what a scenario says, to any node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::Transaction;
-use lastword_types::{AmountMsat, BlockHeight, PaymentHash};
+use lastword_types::{AmountMsat, BlockHeight, ChannelId, PaymentHash, PaymentPreimage};
 
 use crate::error::SimError;
 use crate::messages::{Answer, Command, LedgerLine, PayOrder, PayPart};
@@ -65,8 +65,19 @@ pub struct OfferEnd {
     pub channel: u16,
     /// Its hash.
     pub payment_hash: PaymentHash,
-    /// Whether the node was told the preimage to claim it on chain.
+    /// Whether the node was told to claim it and to leave the rest to the chain.
     pub is_learned: bool,
+}
+
+/// A payment that the node was told to claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedEnd {
+    /// What it was to be claimed with.
+    pub preimage: PaymentPreimage,
+    /// What its parts are worth together.
+    pub amount_msat: AmountMsat,
+    /// Their channels.
+    pub channels: BTreeSet<ChannelId>,
 }
 
 /// What a run came to.
@@ -80,6 +91,8 @@ pub struct Outcome {
     pub accounts: Vec<Account>,
     /// Every HTLC that the peer offered.
     pub offers: Vec<OfferEnd>,
+    /// Every payment that the node was told to claim.
+    pub received: Vec<ReceivedEnd>,
     /// How many reorgs there were.
     pub reorgs: u32,
 }
@@ -121,9 +134,9 @@ impl<'a, W: Workforce> Run<'a, W> {
         }
         let ledger = self.look()?;
         let accounts = self.accounts()?;
-        let offers = self.offers();
+        let (offers, received) = (self.offers(), self.received());
         let Self { tries, reorgs, .. } = self;
-        Ok(Outcome { tries, ledger, accounts, offers, reorgs })
+        Ok(Outcome { tries, ledger, accounts, offers, received, reorgs })
     }
 
     fn offers(&self) -> Vec<OfferEnd> {
@@ -133,10 +146,25 @@ impl<'a, W: Workforce> Run<'a, W> {
             .map(|(offer, plan)| OfferEnd {
                 offer,
                 channel: plan.channel,
-                payment_hash: seed.offer_preimage(offer).payment_hash(),
-                is_learned: steps.contains(&Step::Learn(offer)),
+                payment_hash: seed.offer_preimage(plan.first).payment_hash(),
+                is_learned: steps.contains(&Step::Learn(plan.first)),
             })
             .collect()
+    }
+
+    fn received(&self) -> Vec<ReceivedEnd> {
+        let Scenario { seed, offers, steps, .. } = self.scenario;
+        let claimed = steps.iter().filter_map(|step| {
+            let (Step::Learn(first) | Step::FulfillOffer(first)) = step else { return None };
+            Some(*first)
+        });
+        let parts = |first| offers.iter().filter(move |plan| plan.first == first);
+        let end = |first| ReceivedEnd {
+            preimage: seed.offer_preimage(first),
+            amount_msat: AmountMsat(parts(first).map(|plan| plan.amount_msat.0).sum()),
+            channels: parts(first).map(|plan| seed.channel_id(plan.channel)).collect(),
+        };
+        claimed.map(end).collect()
     }
 
     fn step(&mut self, step: Step) -> Result<(), SimError> {
@@ -151,9 +179,10 @@ impl<'a, W: Workforce> Run<'a, W> {
             Step::Retry(payment) => self.retry(payment),
             Step::Settle(channel) => self.done(&Command::Settle { channel }),
             Step::Learn(offer) => {
-                let channel = self.scenario.offers[usize::from(offer)].channel;
+                let parts = self.scenario.offers.iter().filter(|plan| plan.first == offer);
+                let channels = parts.map(|plan| plan.channel).collect();
                 let preimage = self.scenario.seed.offer_preimage(offer);
-                self.done(&Command::Learn { channel, preimage })
+                self.done(&Command::Claim { channels, preimage })
             }
             Step::FulfillOffer(offer) => self.remove(offer, true),
             Step::FailOffer(offer) => self.remove(offer, false),
@@ -193,7 +222,7 @@ impl<'a, W: Workforce> Run<'a, W> {
         let plan = self.scenario.offers[usize::from(offer)];
         {
             let mut outside = self.outside.lock();
-            let hash = self.scenario.seed.offer_preimage(offer).payment_hash();
+            let hash = self.scenario.seed.offer_preimage(plan.first).payment_hash();
             let expiry = BlockHeight(outside.height() + plan.expires_in);
             outside.peer.offer(plan.channel, plan.amount_msat, hash, expiry)?;
         }

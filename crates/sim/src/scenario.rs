@@ -74,11 +74,13 @@ impl Ending {
     }
 }
 
-/// An HTLC that the peer offers.
+/// An HTLC that the peer offers: a part of a payment to the node.
 #[derive(Debug, Clone, Copy)]
 pub struct OfferPlan {
     /// The channel.
     pub channel: u16,
+    /// The first part of the same payment.
+    pub first: u16,
     /// Its amount.
     pub amount_msat: AmountMsat,
     /// Blocks from the offer to its expiry.
@@ -100,7 +102,7 @@ pub enum Step {
     Retry(u16),
     /// The node asks for the peer's changes in a channel.
     Settle(u16),
-    /// The node learns the preimage of an offer.
+    /// The node claims the payment of which an offer is the first part.
     Learn(u16),
     /// The node fulfils an offer by message.
     FulfillOffer(u16),
@@ -157,7 +159,7 @@ impl fmt::Display for Step {
             Self::Pay(payment) => write!(f, "sends payment {payment}"),
             Self::Retry(payment) => write!(f, "tries payment {payment} again"),
             Self::Settle(channel) => write!(f, "hears the peer in channel {channel}"),
-            Self::Learn(offer) => write!(f, "learns the preimage of offer {offer}"),
+            Self::Learn(offer) => write!(f, "claims the payment that offer {offer} begins"),
             Self::FulfillOffer(offer) => write!(f, "fulfils offer {offer}"),
             Self::FailOffer(offer) => write!(f, "fails offer {offer}"),
             Self::Withhold(channel) => write!(f, "the peer falls silent in channel {channel}"),
@@ -257,7 +259,7 @@ impl Scenario {
         let mut builder = Builder { dice, payments: Vec::new(), offers: Vec::new() };
         let (ours, theirs) = (0, 1);
         let mut steps = vec![Step::Open(ours), Step::Open(theirs), Step::Mine(1)];
-        let offer = builder.offer(ours, &mut steps);
+        let offer = builder.offers([ours, theirs], &mut steps);
         builder.pay(&[(ours, Ending::Failed)], &mut steps);
         steps.extend([Step::Settle(ours), Step::Pay(0), Step::Settle(ours)]);
         builder.pay(&[(ours, Ending::Claimed), (theirs, Ending::Lost)], &mut steps);
@@ -423,8 +425,8 @@ fn channels(dice: &mut Dice) -> Vec<ChannelSpec> {
 
 /// The offers of the demo, by what becomes of them.
 struct Offers {
-    learned_before: Vec<u16>,
-    learned_after: Vec<u16>,
+    learned_before: u16,
+    learned_after: u16,
 }
 
 struct Builder {
@@ -436,10 +438,8 @@ struct Builder {
 impl Builder {
     /// HTLCs of the peer: some that we claim on chain, some that it takes back, some by message.
     fn received(&mut self, steps: &mut Vec<Step>) -> Offers {
-        let learned_before =
-            vec![self.offer(role::OURS[0], steps), self.offer(role::THEIRS[0], steps)];
-        let learned_after =
-            vec![self.offer(role::THEIRS[1], steps), self.offer(role::PREVIOUS, steps)];
+        let learned_before = self.offers([role::OURS[0], role::THEIRS[0]], steps);
+        let learned_after = self.offers([role::THEIRS[1], role::PREVIOUS], steps);
         let [quick, slow] = role::BREACHED;
         for channel in [role::OURS[1], role::THEIRS[1], role::REORGED, quick, slow] {
             self.offer(channel, steps);
@@ -560,7 +560,7 @@ impl Builder {
 
     /// Every kind of closing, in any order, and the reorgs.
     fn closings(&mut self, steps: &mut Vec<Step>, offers: &Offers) {
-        steps.extend(offers.learned_before.iter().map(|offer| Step::Learn(*offer)));
+        steps.push(Step::Learn(offers.learned_before));
         let mut closings = vec![
             Step::FailChannel(role::OURS[1]),
             Step::PeerClose(role::THEIRS[0], Which::Current),
@@ -579,7 +579,7 @@ impl Builder {
         }
         steps.push(Step::Mine(1));
         steps.push(Step::Reorg(self.dice.between(1, 3)));
-        steps.extend(offers.learned_after.iter().map(|offer| Step::Learn(*offer)));
+        steps.push(Step::Learn(offers.learned_after));
         steps.extend([
             Step::FailChannel(role::REORGED),
             Step::Mine(1),
@@ -611,12 +611,20 @@ impl Builder {
         payment
     }
 
+    /// A payment of the peer in two parts; its first part.
+    fn offers(&mut self, [first, second]: [u16; 2], steps: &mut Vec<Step>) -> u16 {
+        let [first, second] = [first, second].map(|channel| self.offer(channel, steps));
+        // The hash is that of the first part.
+        self.offers[usize::from(second)].first = first;
+        first
+    }
+
     fn offer(&mut self, channel: u16, steps: &mut Vec<Step>) -> u16 {
         let offer = u16::try_from(self.offers.len()).unwrap_or(u16::MAX);
         let amount_msat = AmountMsat(u64::from(self.dice.between(10_000_000, 30_000_000)));
         // Far enough that the channel closes before the node would do it by itself.
         let expires_in = self.dice.between(44, 52);
-        self.offers.push(OfferPlan { channel, amount_msat, expires_in });
+        self.offers.push(OfferPlan { channel, first: offer, amount_msat, expires_in });
         steps.push(Step::Offer(offer));
         offer
     }

@@ -59,7 +59,7 @@ impl Seed {
         PaymentPreimage(self.bytes("preimage", u64::from(payment) << 16 | u64::from(round)))
     }
 
-    /// Returns the preimage of an HTLC that the peer offers.
+    /// Returns the preimage of a payment that the peer offers, by its first part.
     pub fn offer_preimage(self, offer: u16) -> PaymentPreimage {
         PaymentPreimage(self.bytes("offer", u64::from(offer)))
     }

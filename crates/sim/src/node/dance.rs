@@ -91,6 +91,10 @@ impl<S: Shell> Node<S> {
         if is_closing(&state) || state.remote_previous.is_some() {
             return Ok(Answer::Done);
         }
+        // What the peer hears is claimed before.
+        if let Some(preimage) = preimage {
+            self.claim(&[channel], preimage)?;
+        }
         let entry = &state.htlcs[&(direction, htlc_id)];
         let reason = match preimage {
             Some(preimage) => RemovalReason::Fulfilled { preimage },
@@ -102,12 +106,7 @@ impl<S: Shell> Node<S> {
         let removed = vec![HtlcRemoved { direction, htlc_id, reason }];
         let change = Difference { added: Vec::new(), removed };
         let commitment = self.remote_commitment(channel, &state, balances, change)?;
-        let mut steps: Vec<UpdateStep> = preimage
-            .map(|preimage| UpdateStep::ClaimHtlc { htlc_id, preimage })
-            .into_iter()
-            .collect();
-        steps.extend(remote_steps(&state, commitment)?);
-        self.update(&state, steps)?;
+        self.update(&state, remote_steps(&state, commitment)?)?;
         self.advance(channel)?;
         Ok(Answer::Done)
     }

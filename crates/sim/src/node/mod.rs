@@ -10,9 +10,11 @@ mod shell;
 mod splice;
 mod view;
 
+use std::collections::BTreeSet;
+
 use lastword_bolt3::{ChannelKeys, InMemorySigner};
 use lastword_types::{
-    ChannelId, HtlcDirection, HtlcOrigin, MonitorState, MonitorUpdate, PaymentHash,
+    ChannelId, HtlcDirection, HtlcKey, HtlcOrigin, MonitorState, MonitorUpdate, PaymentHash,
     PaymentPreimage, UpdateId, UpdateStep, Verdict,
 };
 
@@ -85,7 +87,7 @@ impl<S: Shell> Node<S> {
             Command::Poll => self.poll()?,
             Command::Pay(order) => self.pay(order)?,
             Command::Settle { channel } => self.settle(*channel)?,
-            Command::Learn { channel, preimage } => self.learn(*channel, *preimage)?,
+            Command::Claim { channels, preimage } => self.claim(channels, *preimage)?,
             Command::Remove { channel, payment_hash, preimage } => {
                 self.remove(*channel, *payment_hash, *preimage)?
             }
@@ -111,22 +113,18 @@ impl<S: Shell> Node<S> {
         Ok(Answer::Done)
     }
 
-    fn learn(&mut self, channel: u16, preimage: PaymentPreimage) -> Result<Answer, SimError> {
-        let state = self.known(channel)?;
-        let hash = preimage.payment_hash();
-        let is_ours = |htlc: &&lastword_types::HtlcState| {
-            htlc.htlc.direction == HtlcDirection::Received
-                && htlc.htlc.payment_hash == hash
-                && htlc.claim.is_none()
-        };
-        let claims = state.htlcs.values().filter(is_ours).map(|htlc| {
-            let htlc_id = htlc.htlc.htlc_id;
-            UpdateStep::ClaimHtlc { htlc_id, preimage }
-        });
-        let claims: Vec<UpdateStep> = claims.collect();
-        if !claims.is_empty() {
-            self.update(&state, claims)?;
+    /// Claims a payment: the HTLCs with its hash in these channels are its parts.
+    fn claim(&mut self, channels: &[u16], preimage: PaymentPreimage) -> Result<Answer, SimError> {
+        let mut parts = BTreeSet::new();
+        for channel in channels {
+            let state = self.known(*channel)?;
+            let htlc_id = received(&state, preimage.payment_hash())
+                .ok_or(SimError::new("a part of a payment is not there"))?;
+            let channel_id = state.parameters.channel_id;
+            parts.insert(HtlcKey { channel_id, direction: HtlcDirection::Received, htlc_id });
         }
+        let claimed = self.shell.with(move |driver| driver.claim_payment(preimage, parts))?;
+        claimed.trying("claim a payment")?;
         Ok(Answer::Done)
     }
 

@@ -162,6 +162,30 @@ fn an_offer_that_should_have_been_claimed_is_found() {
 }
 
 #[test]
+fn a_received_payment_that_is_told_wrongly_is_found() {
+    check(|_, outcome| drop(outcome.received.pop()), &["told of a payment that nobody claimed"]);
+    check(
+        |_, outcome| outcome.received.extend_from_within(..),
+        &["nobody was told that a payment is claimed"],
+    );
+    check(
+        |_, outcome| outcome.received[0].amount_msat.0 += 1,
+        &["told of a payment that nobody claimed", "nobody was told that a payment is claimed"],
+    );
+    check(
+        |outside, _| {
+            let is_claimed = |event: &&Event| matches!(event, Event::PaymentClaimed { .. });
+            let mut event = outside.told.events().iter().find(is_claimed).unwrap().clone();
+            if let Event::PaymentClaimed { lost_msat, .. } = &mut event {
+                lost_msat.0 += 1;
+            }
+            outside.told.note(&event);
+        },
+        &["told in several ways", "nobody was told that a payment is claimed"],
+    );
+}
+
+#[test]
 fn a_satoshi_that_a_thief_keeps_is_found() {
     check_breach(
         |_, outcome| {
