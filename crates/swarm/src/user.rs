@@ -96,6 +96,7 @@ impl World {
                 // It reads the same again, or dies with it.
                 self.nodes[node].mark(Mark::HandlerHangs);
                 self.nodes[node].cursor = None;
+                self.nodes[node].read.clear();
                 return Ok(());
             }
             let Some(last) = self.nodes[node].cursor.filter(|_| !self.nodes[node].read.is_empty())

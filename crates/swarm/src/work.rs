@@ -11,6 +11,7 @@ use lastword_types::{
     PaymentPreimage, RemovalReason, UpdateId, UpdateStep,
 };
 
+use crate::channel::Channel;
 use crate::dice::Dice;
 use crate::ground::{Wallet, channel_id, channel_of};
 use crate::htlc::Name;
@@ -31,6 +32,8 @@ pub(crate) enum Task {
     Payment(usize),
     /// Its half of a mutual close.
     Close(usize),
+    /// The claims of a channel that closed before it could remove what it has the preimage of.
+    Claim(usize),
 }
 
 impl World {
@@ -54,6 +57,9 @@ impl World {
             }
             if self.is_own(node) && channel.mutual.is_some() && !channel.knows_mutual[end] {
                 tasks.push(Task::Close(index));
+            }
+            if self.is_own(node) && channel.is_frozen && !unclaimed(channel, end).is_empty() {
+                tasks.push(Task::Claim(index));
             }
             for (name, fact) in &channel.htlcs {
                 let is_last = fact.leg.hop + 1 == fact.leg.route.len();
@@ -105,6 +111,18 @@ impl World {
                 Ok(())
             }
             Task::Close(index) => self.tell_close(index, node),
+            Task::Claim(index) => {
+                let end = self.channels[index].end_of(node).unwrap_or(0);
+                let unclaimed = unclaimed(&self.channels[index], end);
+                let claim = |(name, preimage): &(Name, PaymentPreimage)| UpdateStep::ClaimHtlc {
+                    htlc_id: HtlcId(name.id),
+                    preimage: *preimage,
+                };
+                let steps = unclaimed.iter().map(claim).collect();
+                let names = unclaimed.into_iter().map(|(name, _)| name).collect();
+                let tried = self.plain(index, end, What::Claim(names), steps);
+                self.update(node, vec![tried])
+            }
         }
     }
 
@@ -417,4 +435,16 @@ impl World {
             }
         }
     }
+}
+
+/// Returns the HTLCs that an end wants to fulfil and its monitor does not know how.
+fn unclaimed(channel: &Channel, end: usize) -> Vec<(Name, PaymentPreimage)> {
+    let theirs = channel.htlcs.iter().filter(|(name, fact)| {
+        name.receiver() == end && fact.removal.is_none() && !fact.is_claimed
+    });
+    let claims = theirs.filter_map(|(name, fact)| match fact.wanted {
+        Some(RemovalReason::Fulfilled { preimage }) => Some((*name, preimage)),
+        Some(RemovalReason::Failed { .. }) | None => None,
+    });
+    claims.collect()
 }
