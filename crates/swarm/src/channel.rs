@@ -195,14 +195,23 @@ impl Channel {
 
     /// Names HTLCs that stand nowhere yet, and begins the change that adds them.
     pub(crate) fn begin_add(&mut self, offerer: usize, facts: Vec<Fact>, is_merged: [bool; 2]) {
-        let mut added = Vec::new();
-        for fact in facts {
-            let name = Name { offerer, id: self.next_id[offerer] };
-            self.next_id[offerer] += 1;
-            self.htlcs.insert(name, fact);
-            added.push(name);
-        }
+        let facts = facts.into_iter().map(|fact| (self.reserve(offerer), fact)).collect();
+        self.begin_add_as(facts, is_merged);
+    }
+
+    /// The same, of HTLCs of one end that have names.
+    pub(crate) fn begin_add_as(&mut self, facts: Vec<(Name, Fact)>, is_merged: [bool; 2]) {
+        let added: Vec<Name> = facts.iter().map(|(name, _)| *name).collect();
+        let Some(offerer) = added.first().map(|name| name.offerer) else { return };
+        self.htlcs.extend(facts);
         self.begin(offerer, added, Vec::new(), is_merged);
+    }
+
+    /// Names the next HTLC of an end.
+    pub(crate) fn reserve(&mut self, offerer: usize) -> Name {
+        let id = self.next_id[offerer];
+        self.next_id[offerer] += 1;
+        Name { offerer, id }
     }
 
     /// Begins the change in which an end removes what it wants removed.
@@ -356,8 +365,12 @@ impl Channel {
             }
         }
         for name in change.added.iter().rev() {
-            self.htlcs.remove(name);
-            self.next_id[change.proposer] -= 1;
+            let fact = self.htlcs.remove(name);
+            // A name that somebody was told of stays taken.
+            let is_reserved = fact.is_some_and(|fact| fact.leg.is_reserved());
+            if !is_reserved && self.next_id[name.offerer] == name.id + 1 {
+                self.next_id[name.offerer] -= 1;
+            }
         }
     }
 
@@ -539,7 +552,7 @@ impl Channel {
             amount_msat: AmountMsat(fact.amount_msat),
             payment_hash: fact.preimage.payment_hash(),
             cltv_expiry: BlockHeight(fact.expiry),
-            origin: if name.offerer == end { fact.origin.clone() } else { HtlcOrigin::Ours },
+            origin: if name.offerer == end { fact.origin.clone() } else { received_as(fact) },
         }
     }
 
@@ -591,4 +604,12 @@ fn removals(removed: &[(Name, RemovalReason)], viewer: usize) -> Vec<HtlcRemoved
         HtlcRemoved { direction, htlc_id, reason: *reason }
     };
     removed.iter().map(removal).collect()
+}
+
+/// Returns whom an HTLC is for, as its receiver's monitor has it.
+fn received_as(fact: &Fact) -> HtlcOrigin {
+    let Some((channel, name)) = fact.leg.reserved else { return HtlcOrigin::Ours };
+    let (direction, htlc_id) = (HtlcDirection::Offered, HtlcId(name.id));
+    let outbound = HtlcKey { channel_id: channel_id(channel), direction, htlc_id };
+    HtlcOrigin::Forwarded { outbound }
 }

@@ -1,8 +1,10 @@
 //! [`Deal`]: one generation of a payment, as its payer and its recipient know it, and what the payer's
 //! user was told.
 
+use std::collections::BTreeSet;
+
 use lastword_types::{
-    AmountMsat, Event, EventKind, Generation, Outcome, PaymentId, PaymentPreimage,
+    AmountMsat, Event, EventKind, Generation, HtlcKey, Outcome, PaymentId, PaymentPreimage,
 };
 
 use crate::htlc::Name;
@@ -26,6 +28,18 @@ pub(crate) struct Attempt {
     pub(crate) amount_msat: u64,
 }
 
+/// A claim of a received payment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claim {
+    pub(crate) parts: BTreeSet<HtlcKey>,
+    /// The driver said that it is durable.
+    pub(crate) is_durable: bool,
+    /// What the recipient's user was told.
+    pub(crate) told: Option<Event>,
+    /// The node durably knows that its user was told.
+    pub(crate) is_over: bool,
+}
+
 /// One generation of a payment.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -45,6 +59,10 @@ pub(crate) struct Deal {
     /// At the end, it was given up for good.
     pub(crate) is_given_up: bool,
     pub(crate) decision: Option<Decision>,
+    /// The recipient's node writes the claims itself, channel by channel.
+    pub(crate) is_claimed_by_hand: bool,
+    /// The claim of all parts that the recipient asked its driver for.
+    pub(crate) claim: Option<Claim>,
     /// What the user was told, in order.
     pub(crate) told: Vec<(EventKind, Event)>,
     /// Events of which the node durably knows that they were handled.

@@ -36,6 +36,17 @@ pub(crate) struct Leg {
     pub(crate) inbound: Option<(usize, Name)>,
     /// The HTLC downstream.
     pub(crate) outbound: Option<(usize, Name)>,
+    /// Whether who sends it on names the HTLC downstream as soon as it hears of this one.
+    pub(crate) is_named: bool,
+    /// The name that it gave.
+    pub(crate) reserved: Option<(usize, Name)>,
+}
+
+impl Leg {
+    /// Says whether it is the downstream half of a forward that was named before it was made.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.inbound.is_some() && self.is_named
+    }
 }
 
 /// What is true of an HTLC, whoever knows it.

@@ -11,6 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lastword_swarm::{Mark, Marks, Options, Report, Violation, run_seed, shrink};
 use serde_json::json;
 
+#[cfg(lastword_bugs)]
+mod bugs;
+
 const USAGE: &str = "\
 lastword-swarm [--seeds N] [--base B] [--minutes M] [--threads T] [--json] [--all-faults]
 lastword-swarm --seed S [--keep STEPS]
@@ -38,6 +41,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    #[cfg(lastword_bugs)]
+    if let Some(code) = bugs::main(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        return code;
+    }
     let arguments = match arguments(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {

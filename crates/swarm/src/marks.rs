@@ -89,6 +89,7 @@ marks! {
         ForwardFailed "forwards_failed" "The inbound half of a forward was failed.",
         Received "received" "A payment was claimed by its recipient.",
         ReceivedParts "received_in_parts" "One in several parts.",
+        Claimed "told_as_claimed" "A recipient was told that it was paid.",
         FromPeer "from_peer" "A payment of the peer that is not ours.",
         ToPeer "to_peer" "A payment to the peer that is not ours.",
         Sent "sent" "A payment was told as sent.",

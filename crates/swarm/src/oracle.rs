@@ -10,6 +10,7 @@ use lastword_types::{
 };
 
 use crate::channel::Channel;
+use crate::deal::Deal;
 use crate::ground::channel_of;
 use crate::htlc::Name;
 use crate::marks::Mark;
@@ -115,6 +116,9 @@ impl World {
             let Event::Alarm(alarm) = event else { return Ok(()) };
             return self.hear_alarm(*alarm);
         };
+        if let Event::PaymentClaimed { payment_hash, .. } = event {
+            return self.hear_claimed(node, *payment_hash, event);
+        }
         let Some(at) = self.deal_of(key.generation) else {
             return Err(Broken::new(
                 "I1 uniqueness",
@@ -137,6 +141,55 @@ impl World {
         }
         self.deals[at].told.push((key.kind, event.clone()));
         Ok(())
+    }
+
+    /// The user of a node is told that it was paid: what it claimed, alike each time, never after that
+    /// was released.
+    fn hear_claimed(&mut self, node: usize, hash: PaymentHash, event: &Event) -> Done {
+        let wrong = |rule, why: &str| Err(Broken::new(rule, format!("{why}: {event:?}")));
+        let is_it = |deal: &Deal| deal.recipient == node && deal.preimage.payment_hash() == hash;
+        let Some(at) = self.deals.iter().position(is_it) else {
+            return wrong("I3 evidence", "nobody paid that");
+        };
+        let Some(claim) = self.deals[at].claim.clone() else {
+            return wrong("I3 evidence", "nobody claimed that");
+        };
+        let Event::PaymentClaimed { preimage, amount_msat, lost_msat, parts, .. } = event else {
+            return Ok(());
+        };
+        let worth = claim.parts.iter().map(|key| {
+            let (index, name) = self.name_of(key, node);
+            self.channels[index].htlcs.get(&name).map_or(0, |fact| fact.amount_msat)
+        });
+        if *preimage != self.deals[at].preimage
+            || *parts != claim.parts
+            || amount_msat.0 + lost_msat.0 != worth.sum::<u64>()
+        {
+            return wrong("I3 evidence", "not what was claimed");
+        }
+        let mut named = claim.parts.iter().map(|key| self.name_of(key, node));
+        if lost_msat.0 > 0 && !named.any(|(index, name)| self.is_gone(index, name)) {
+            return wrong("I3 evidence", "nothing was lost");
+        }
+        if claim.is_over {
+            return wrong("I6 delivery", "told after it was handled");
+        }
+        if claim.told.is_some_and(|told| told != *event) {
+            return wrong("I6 delivery", "told before, with other words");
+        }
+        if let Some(claim) = &mut self.deals[at].claim {
+            claim.told = Some(event.clone());
+        }
+        self.marks.hit(Mark::Claimed);
+        Ok(())
+    }
+
+    /// Says whether the chain may have taken an HTLC from its recipient, for now or for good.
+    pub(crate) fn is_gone(&self, index: usize, name: Name) -> bool {
+        let chain = self.chain.lock();
+        let channel = &self.channels[index];
+        let is_failed = channel.htlcs.get(&name).is_none_or(|fact| fact.is_failed);
+        is_failed || chain.spender(channel.parameters[0].funding_outpoint).is_some()
     }
 
     /// I1, I2 and I6: one outcome, told alike each time, never after it was released.
@@ -257,6 +310,18 @@ impl World {
     /// The node durably knows that its user handled an event.
     pub(crate) fn acknowledged(&mut self, event: &Event) {
         let Some(key) = event.key() else { return };
+        if let Event::PaymentClaimed { payment_hash, parts, .. } = event {
+            let is_it = |deal: &&mut Deal| {
+                deal.preimage.payment_hash() == *payment_hash
+                    && deal.claim.as_ref().is_some_and(|claim| claim.parts == *parts)
+            };
+            if let Some(deal) = self.deals.iter_mut().find(is_it)
+                && let Some(claim) = &mut deal.claim
+            {
+                claim.is_over = true;
+            }
+            return;
+        }
         let Some(at) = self.deal_of(key.generation) else { return };
         let deal = &mut self.deals[at];
         deal.acknowledged.push(key.kind);

@@ -9,7 +9,7 @@ use lastword_types::{
     UpdateStep,
 };
 
-use crate::deal::{Attempt, Deal, Decision};
+use crate::deal::{Attempt, Claim, Deal, Decision};
 use crate::dice::Dice;
 use crate::htlc::{Fact, Leg, Name};
 use crate::marks::Mark;
@@ -111,6 +111,8 @@ impl World {
             is_taken_on: false,
             is_given_up: false,
             decision: is_probe.then_some(Decision::Fail),
+            is_claimed_by_hand: dice.percent(25),
+            claim: None,
             told: Vec::new(),
             acknowledged: Vec::new(),
             is_over: false,
@@ -314,6 +316,26 @@ impl World {
         Some(Tried { channel: index, end, what: What::Stage, update })
     }
 
+    /// The same for the outbound half of a forward, under its name if it has one.
+    fn begin_forward(
+        &mut self,
+        index: usize,
+        node: usize,
+        (reserved, fact): (Option<Name>, Fact),
+        merged: [bool; 2],
+    ) -> Option<(Name, Tried)> {
+        let end = self.channels[index].end_of(node)?;
+        let stand = self.nodes[node].stand(crate::ground::channel_id(index));
+        if !matches!(stand, Some((_, true))) {
+            self.channels[index].is_frozen |= matches!(stand, Some((_, false)));
+            return None;
+        }
+        let name = reserved.unwrap_or_else(|| self.channels[index].reserve(end));
+        self.channels[index].begin_add_as(vec![(name, fact)], merged);
+        let update = self.channels[index].stage_update()?;
+        Some((name, Tried { channel: index, end, what: What::Stage, update }))
+    }
+
     /// Takes changes back that were begun and never handed over.
     fn take_back(&mut self, begun: &[usize]) -> Result<bool, Broken> {
         for index in begun {
@@ -327,8 +349,15 @@ impl World {
     }
 
     fn first_fact(&self, number: usize, part: &Part, origin: HtlcOrigin) -> Fact {
-        let leg =
-            Leg { deal: number, route: part.route.clone(), hop: 0, inbound: None, outbound: None };
+        let leg = Leg {
+            deal: number,
+            route: part.route.clone(),
+            hop: 0,
+            inbound: None,
+            outbound: None,
+            is_named: number.is_multiple_of(2),
+            reserved: None,
+        };
         self.fact(leg, part.first_msat(), part.first_expiry(), origin)
     }
 
@@ -422,6 +451,12 @@ impl World {
         let outbound = &self.channels[next];
         let is_late = self.height().0 + HOP_BLOCKS + 12 > fact.expiry;
         let is_closed = outbound.is_frozen || self.channels[index].is_frozen;
+        // Ids go up: a name behind which another was used already cannot be used any more.
+        let is_passed = |(_, reserved): (usize, Name)| {
+            let mut names = outbound.htlcs.keys();
+            names.any(|name| name.offerer == end && name.id > reserved.id)
+        };
+        let is_closed = is_closed || fact.leg.reserved.is_some_and(is_passed);
         if is_late || is_closed || !outbound.has_room(end, amount_msat, 1) {
             self.never_forward(index, name);
             return Ok(());
@@ -439,13 +474,16 @@ impl World {
             hop: fact.leg.hop + 1,
             inbound: Some((index, name)),
             outbound: None,
+            reserved: None,
             ..fact.leg.clone()
         };
         let new = self.fact(leg, amount_msat, fact.expiry - HOP_BLOCKS, origin);
-        let id = self.channels[next].next_id(end);
         let merged = [dice.percent(50), dice.percent(50)];
-        let Some(tried) = self.begin_stage(next, node, vec![new], merged) else { return Ok(()) };
-        let outbound = Name { offerer: end, id };
+        let reserved = fact.leg.reserved.map(|(_, outbound)| outbound);
+        let Some((outbound, tried)) = self.begin_forward(next, node, (reserved, new), merged)
+        else {
+            return Ok(());
+        };
         if let Some(fact) = self.channels[index].htlcs.get_mut(&name) {
             fact.leg.outbound = Some((next, outbound));
         }
@@ -535,6 +573,9 @@ impl World {
     fn claim(&mut self, number: usize, arrived: &[(usize, Name)]) -> Done {
         let recipient = self.deals[number].recipient;
         let preimage = self.deals[number].preimage;
+        if !self.deals[number].is_claimed_by_hand {
+            return self.claim_payment(number, arrived);
+        }
         let late = self.height().0 + 20;
         let mut by_channel: BTreeMap<usize, Vec<Name>> = BTreeMap::new();
         for (index, name) in arrived {
@@ -562,5 +603,61 @@ impl World {
             self.marks.hit(Mark::ReceivedParts);
         }
         self.update(recipient, tried)
+    }
+
+    /// The driver claims all parts.
+    fn claim_payment(&mut self, number: usize, arrived: &[(usize, Name)]) -> Done {
+        let (recipient, preimage) = (self.deals[number].recipient, self.deals[number].preimage);
+        if self.deals[number].claim.is_none() {
+            let late = self.height().0 + 20;
+            let all = arrived.iter().map(|(index, name)| &self.channels[*index].htlcs[name]);
+            let is_whole = all.clone().map(|fact| fact.amount_msat).sum::<u64>()
+                >= self.deals[number].total_msat.0;
+            if !is_whole || all.clone().any(|fact| fact.expiry <= late || fact.wanted.is_some()) {
+                return Ok(());
+            }
+            let key =
+                |(index, name): &(usize, Name)| self.channels[*index].key(*name, name.receiver());
+            let parts = arrived.iter().map(key).collect();
+            self.deals[number].claim = Some(Claim { parts, ..Claim::default() });
+            self.marks.hit(Mark::Received);
+            if arrived.len() > 1 {
+                self.marks.hit(Mark::ReceivedParts);
+            }
+        }
+        let Some(claim) = self.deals[number].claim.clone() else { return Ok(()) };
+        if claim.is_durable || !self.nodes[recipient].is_up() {
+            return Ok(());
+        }
+        self.say(|| format!("recipient {recipient} claims all parts of payment {number}"));
+        let parts = claim.parts.clone();
+        let called = self.nodes[recipient].call(|driver| driver.claim_payment(preimage, parts));
+        self.look_at_panics()?;
+        match called {
+            Some(Ok(())) => self.was_claimed(number, &claim),
+            None | Some(Err(EngineError::Store(_))) => {}
+            Some(Err(error)) => {
+                let mut parts = claim.parts.iter().map(|key| self.name_of(key, recipient));
+                let is_gone = parts.any(|(index, name)| self.is_gone(index, name));
+                if !is_gone {
+                    let what = format!("claim of payment {number}: {}", why(&error));
+                    return Err(Broken::new("refusal", what));
+                }
+                self.deals[number].decision = Some(Decision::Keep);
+            }
+        }
+        Ok(())
+    }
+
+    fn was_claimed(&mut self, number: usize, claim: &Claim) {
+        let (recipient, preimage) = (self.deals[number].recipient, self.deals[number].preimage);
+        self.deals[number].claim = Some(Claim { is_durable: true, ..claim.clone() });
+        for key in &claim.parts {
+            let (index, name) = self.name_of(key, recipient);
+            if let Some(fact) = self.channels[index].htlcs.get_mut(&name) {
+                fact.is_claimed = true;
+                fact.wanted.get_or_insert(RemovalReason::Fulfilled { preimage });
+            }
+        }
     }
 }

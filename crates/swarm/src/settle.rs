@@ -4,7 +4,7 @@ use lastword_bolt3::OutputKind;
 use lastword_types::EventKind;
 
 use crate::channel::Channel;
-use crate::deal::{Deal, Decision};
+use crate::deal::{Claim, Deal, Decision};
 use crate::dice::Dice;
 use crate::knobs::Kind;
 use crate::marks::Mark;
@@ -152,6 +152,12 @@ impl World {
                 still.push(format!("the id of payment {number} is not free"));
             }
         }
+        for (number, deal) in self.deals.iter().enumerate() {
+            let is_untold = |claim: &Claim| claim.is_durable && claim.told.is_none();
+            if deal.claim.as_ref().is_some_and(is_untold) {
+                still.push(format!("the claim of payment {number} is not told"));
+            }
+        }
         for channel in &self.channels {
             let index = channel.index;
             let is_stuck = self.silent[index] || channel.is_frozen;
@@ -221,6 +227,9 @@ impl World {
         for index in 0..self.channels.len() {
             self.judge_forwards(index)?;
         }
+        for at in 0..self.deals.len() {
+            self.judge_claim(at)?;
+        }
         for node in 0..self.nodes.len() {
             let ids: Vec<_> = (0..self.channels.len()).map(crate::ground::channel_id).collect();
             for id in ids {
@@ -262,6 +271,25 @@ impl World {
         let spend = self.chain.lock().spender(funding);
         let closed = spend.and_then(|(txid, _)| channel.find(txid));
         closed.is_some_and(|(owner, number)| (number as u64) < channel.revoked[owner])
+    }
+
+    /// I10: every part of a claimed payment was taken.
+    fn judge_claim(&self, at: usize) -> Done {
+        let deal = &self.deals[at];
+        let Some(claim) = deal.claim.as_ref().filter(|claim| claim.is_durable) else {
+            return Ok(());
+        };
+        for key in &claim.parts {
+            let (index, name) = self.name_of(key, deal.recipient);
+            let amount_msat = self.channels[index].htlcs[&name].amount_msat;
+            let is_excused = amount_msat < DUST_MSAT || self.took_all(index);
+            if !is_excused && !self.is_paid(index, name) {
+                let what =
+                    format!("payment {at} is claimed, {name:?} of channel {index} is not paid");
+                return Err(Broken::new("I10 conservation", what));
+            }
+        }
+        Ok(())
     }
 
     /// I10: what was taken from us downstream, we took upstream.

@@ -157,8 +157,29 @@ impl World {
         if !self.is_open_to(index, node) {
             return self.look_at_panics();
         }
+        if stage == 1 {
+            self.name_outbound(index, node);
+        }
         let Some(update) = self.channels[index].stage_update() else { return Ok(()) };
         self.update(node, vec![Tried { channel: index, end, what: What::Stage, update }])
+    }
+
+    /// A node that hears of HTLCs that it may send on names those downstream.
+    fn name_outbound(&mut self, index: usize, node: usize) {
+        let Some(change) = &self.channels[index].change else { return };
+        for name in change.added.clone() {
+            let Some(fact) = self.channels[index].htlcs.get(&name) else { continue };
+            let leg = fact.leg.clone();
+            let Some(next) = leg.route.get(leg.hop + 1).copied() else { continue };
+            let Some(end) = self.channels[next].end_of(node) else { continue };
+            if !leg.is_named || leg.reserved.is_some() {
+                continue;
+            }
+            let outbound = self.channels[next].reserve(end);
+            if let Some(fact) = self.channels[index].htlcs.get_mut(&name) {
+                fact.leg.reserved = Some((next, outbound));
+            }
+        }
     }
 
     /// Takes the advice of a node's driver.
@@ -184,6 +205,8 @@ impl World {
                         self.abandon(number)?;
                     }
                 }
+                Action::FulfillHtlc { htlc, preimage } => self.fulfill(node, &htlc, preimage),
+                Action::DecideInbound { inbound, .. } => self.check_undecided(node, &inbound)?,
                 Action::ManagerBehind { channel_id, have, durable } => {
                     self.catch_up(node, (channel_id, have, durable))?;
                 }
@@ -196,9 +219,7 @@ impl World {
                 | Action::Release(_)
                 | Action::Wait { .. }
                 | Action::Claim(_)
-                | Action::FulfillHtlc { .. }
                 | Action::WaitForPart { .. }
-                | Action::DecideInbound { .. }
                 | Action::GiveUp(_)
                 | Action::NoteUnknown { .. }
                 | Action::NoteInboundOnChain { .. }
@@ -247,6 +268,31 @@ impl World {
             return self.update(node, vec![tried]);
         }
         Ok(())
+    }
+
+    /// A part of a payment that is claimed is fulfilled by message.
+    fn fulfill(&mut self, node: usize, htlc: &HtlcKey, preimage: PaymentPreimage) {
+        let (index, name) = self.name_of(htlc, node);
+        if let Some(fact) = self.channels[index].htlcs.get_mut(&name) {
+            fact.is_claimed = true;
+            fact.wanted.get_or_insert(RemovalReason::Fulfilled { preimage });
+        }
+    }
+
+    /// An inbound half that is said to have no outbound half has none.
+    fn check_undecided(&self, node: usize, inbound: &HtlcKey) -> Done {
+        let (index, name) = self.name_of(inbound, node);
+        let Some(fact) = self.channels[index].htlcs.get(&name) else { return Ok(()) };
+        let Some((next, outbound)) = fact.leg.outbound else { return Ok(()) };
+        let channel = &self.channels[next];
+        let is_begun =
+            |change: &crate::channel::Change| change.stage == 0 && change.added.contains(&outbound);
+        if channel.change.as_ref().is_some_and(is_begun) || !channel.htlcs.contains_key(&outbound) {
+            return Ok(());
+        }
+        let what =
+            format!("{name:?} of channel {index} was forwarded, and node {node} may decide on it");
+        Err(Broken::new("R12 forwards", what))
     }
 
     fn fail_inbound(

@@ -187,6 +187,8 @@ impl World {
             Rise::Up => {
                 self.say(|| format!("node {node} starts"));
                 self.settle_tried(node)?;
+                // What is advised now is true now.
+                self.take_advice(node, dice)?;
                 Ok(self.nodes[node].is_up())
             }
             Rise::Died => {
