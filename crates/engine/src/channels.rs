@@ -532,6 +532,10 @@ pub(crate) fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, Eng
             }
         }
     })?;
+    let found = monitor.as_ref().map(|monitor| monitor.state().parameters.channel_id);
+    if let Some(found) = found.filter(|found| failure.is_none() && *found != channel_id) {
+        return Err(EngineError::Misplaced { named: channel_id, found });
+    }
     match (failure, monitor, last) {
         (None, Some(monitor), Some(last)) => Ok(Warm { monitor, last, growth }),
         (Some(error), _, _) => Err(error),

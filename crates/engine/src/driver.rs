@@ -540,6 +540,7 @@ fn is_refused_unseen(error: &EngineError) -> bool {
         EngineError::PaymentIdBusy(_)
             | EngineError::PartWithoutUpdate(_)
             | EngineError::SeveralUpdates(_)
+            | EngineError::UnknownInbound { .. }
     )
 }
 

@@ -8,6 +8,17 @@ use lastword_types::{BlockRef, ChannelId, EventKey, HtlcKey, PartIndex, PaymentI
 use lastword_wire::WireError;
 use thiserror::Error;
 
+/// What is wrong with a record of the payment book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BookDamage {
+    /// Its bytes are no record.
+    #[error("its bytes cannot be read")]
+    Bytes(#[source] WireError),
+    /// It does not follow from those before it.
+    #[error("it does not follow from those before it")]
+    Order(#[source] PaymentError),
+}
+
 /// The engine could not do what it was asked.
 ///
 /// Unless a variant says otherwise nothing was changed and the next good input works.
@@ -43,6 +54,52 @@ pub enum EngineError {
         /// Why.
         #[source]
         source: WireError,
+    },
+    /// A record of the payment book cannot be read, or does not follow from those before it. A node
+    /// can start without the book ([`Driver::start_without_book`](crate::Driver::start_without_book)):
+    /// the monitors alone suffice.
+    #[error("the payment book is damaged at position {position}")]
+    DamagedBook {
+        /// Where in its log the record, or the snapshot, lies.
+        position: u64,
+        /// What is wrong with it.
+        #[source]
+        source: BookDamage,
+    },
+    /// The payment book belongs to the monitors of another node. Nothing was changed; the node starts
+    /// with its own book, with an empty one, or without one.
+    #[error("the payment book belongs to log {book:?}, and the monitors are {monitors:?}")]
+    BookOfAnotherNode {
+        /// The log that the book names.
+        book: LogId,
+        /// The log of the monitors.
+        monitors: LogId,
+    },
+    /// The payment book has seen more of the monitors' log than there is: the monitors are an older
+    /// copy, which must never be used, or the book is a mistaken one. Nothing was changed.
+    #[error("the payment book has seen position {seen}, and the monitors' log ends at {end}")]
+    BookFromTheFuture {
+        /// How far the monitors' log was durable when a node last started with this book.
+        seen: u64,
+        /// How far it goes.
+        end: u64,
+    },
+    /// The store has under the name of one channel what is of another: two channels with one id.
+    #[error("the store has channel {found} under the name of channel {named}")]
+    Misplaced {
+        /// The name under which it was found.
+        named: ChannelId,
+        /// The channel that it is.
+        found: ChannelId,
+    },
+    /// An update offers an HTLC for an inbound one that nobody knows: there is no such channel here,
+    /// and the node's forward book has not heard of it. Nobody could ever settle that half.
+    #[error("HTLC {outbound:?} is for one of an unknown channel, {inbound:?}")]
+    UnknownInbound {
+        /// The half that was to be offered.
+        outbound: HtlcKey,
+        /// The half that it names.
+        inbound: HtlcKey,
     },
     /// There is no such channel.
     #[error("channel {0} is unknown")]
@@ -175,6 +232,19 @@ impl EngineError {
             Self::Cursor(error) => Self::Cursor(*error),
             Self::UpdatesCompacted { channel_id, first } => {
                 Self::UpdatesCompacted { channel_id: *channel_id, first: *first }
+            }
+            Self::DamagedBook { position, source } => {
+                Self::DamagedBook { position: *position, source: *source }
+            }
+            Self::BookOfAnotherNode { book, monitors } => {
+                Self::BookOfAnotherNode { book: *book, monitors: *monitors }
+            }
+            Self::BookFromTheFuture { seen, end } => {
+                Self::BookFromTheFuture { seen: *seen, end: *end }
+            }
+            Self::Misplaced { named, found } => Self::Misplaced { named: *named, found: *found },
+            Self::UnknownInbound { outbound, inbound } => {
+                Self::UnknownInbound { outbound: *outbound, inbound: *inbound }
             }
             Self::UnknownLog(log) => Self::UnknownLog(*log),
             Self::ProvenAhead { proven, end } => Self::ProvenAhead { proven: *proven, end: *end },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lastword_ports::{LedgerState, Ledgers as _};
+use lastword_ports::{InboundState, LedgerState, Ledgers as _};
 use lastword_types::{
     ChannelId, EntryState, HtlcDirection, HtlcKey, HtlcOrigin, MonitorUpdate, UpdateStep, Verdict,
 };
@@ -28,6 +28,11 @@ impl Driver {
     pub(crate) fn check_forwards(&self, updates: &[MonitorUpdate]) -> Result<(), EngineError> {
         let mut begun = BTreeMap::new();
         for (outbound, inbound) in forwards(updates).filter(|(key, _)| self.is_new(*key)) {
+            let is_known = self.channels.contains(inbound.channel_id)
+                || self.forwards.inbound_state(inbound) != InboundState::Unknown;
+            if !is_known {
+                return Err(EngineError::UnknownInbound { outbound, inbound });
+            }
             let earlier = self.channels.forwards_of(inbound).find(|other| self.may_be_paid(*other));
             let earlier = earlier.or_else(|| begun.insert(inbound, outbound));
             if let Some(earlier) = earlier {

@@ -24,7 +24,7 @@ mod tend;
 
 pub use driver::{Driver, Request};
 pub use engine::Engine;
-pub use error::EngineError;
+pub use error::{BookDamage, EngineError};
 pub use late::Ticket;
 pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};
 pub use survey::{Amount, Damage, Survey, survey};

@@ -8,16 +8,21 @@ use std::ops::ControlFlow;
 use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
-use lastword_ports::{Ledgers as _, PaymentBook as _, Store, Stream};
+use lastword_ports::{
+    Frame, Ledgers as _, LogId, Lsn, PaymentBook as _, Snapshot, SnapshotStore as _, Store, Stream,
+    UpdateLog as _,
+};
 use lastword_reload::Scope;
-use lastword_types::{BlockRef, Bug, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord};
+use lastword_types::{
+    BlockRef, BookMark, Bug, Card, ChainDelta, ChainTip, ChannelId, MonitorRecord,
+};
 use lastword_wire as wire;
 
 use crate::channels::Cards;
 use crate::driver::Driver;
-use crate::error::EngineError;
+use crate::error::{BookDamage, EngineError};
 use crate::growth::Growth;
-use crate::logs::Logs;
+use crate::logs::{LogKind, Logs};
 use crate::order::Unsettled;
 use crate::ports::Ports;
 use crate::stage::{Batch, Entry};
@@ -32,10 +37,15 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// A failure of a store, or damaged bytes of the payment book, the tip or a card. A damaged
-    /// channel is set apart and named by [`damaged`](Self::damaged).
+    /// A failure of a store, or damaged bytes of the payment book, the tip or a card; of the book
+    /// [`EngineError::DamagedBook`] with the place. [`EngineError::BookOfAnotherNode`] and
+    /// [`EngineError::BookFromTheFuture`] for a book in a log of its own that does not belong to these
+    /// monitors; [`start_without_book`](Self::start_without_book) then starts with the monitors
+    /// alone. [`EngineError::Misplaced`] for two channels under one name. A damaged channel is set
+    /// apart and named by [`damaged`](Self::damaged).
     pub fn start(ports: Ports) -> Result<Self, EngineError> {
-        let logs = Logs::new(ports.monitors, ports.books, ports.observer);
+        let mut logs = Logs::new(ports.monitors, ports.books, ports.observer);
+        let mark = check_mark(&mut logs)?;
         let mut source = ports.source;
         let CardsRead { cards, wanted, oldest, tip } = read_cards(&logs)?;
         let tracker = match (tip, oldest) {
@@ -84,7 +94,58 @@ impl Driver {
         }
         driver.give_up_overdue()?;
         driver.tend();
+        driver.mark_book(mark)?;
         Ok(driver)
+    }
+
+    /// Puts a node together again without its payment book, whatever that holds: an empty one takes
+    /// its place, and what the monitors still have to tell is rebuilt from them.
+    ///
+    /// For a book that [`start`](Self::start) refuses. What only the book knew is gone: payments of
+    /// which no HTLC became durable, and that an event was handled whose release was not durable; it
+    /// is told once more. Where the book's own bytes cannot be replaced the store says so; then an
+    /// empty store in its place does the same.
+    ///
+    /// # Crash safety
+    ///
+    /// The old book is gone once this has returned, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and a failure of the store.
+    pub fn start_without_book(mut ports: Ports) -> Result<Self, EngineError> {
+        let Lsn { log, .. } = ports.monitors.append(&[])?;
+        let has_own_log = ports.books.is_some();
+        let store = ports.books.as_mut().unwrap_or(&mut ports.monitors);
+        if has_own_log {
+            // It may be of another node.
+            let mark = wire::encode_book_mark(&BookMark { log: log.0, position: 0 });
+            store.append(&[Frame::Card { stream: Stream::Payments, body: &mark }])?;
+        }
+        let end = store.sync()?.upto();
+        let empty = wire::encode_book_state(Payments::new().state());
+        store.put(Stream::Payments, end, &empty)?;
+        store.prune(Stream::Payments, end)?;
+        // The proof is of no use to anybody: the start syncs again.
+        let _proof = store.sync()?;
+        Self::start(ports)
+    }
+
+    /// Notes in the book's own log which monitors it belongs to, and how far they are durable.
+    fn mark_book(&mut self, known: Option<BookMark>) -> Result<(), EngineError> {
+        if self.logs.is_one() {
+            return Ok(());
+        }
+        self.logs.sync_all()?;
+        let Lsn { log, position } = self.logs.end()?;
+        let mark = BookMark { log: log.0, position };
+        if known == Some(mark) {
+            return Ok(());
+        }
+        let body = wire::encode_book_mark(&mark);
+        let card = Frame::Card { stream: Stream::Payments, body: &body };
+        self.logs.append(LogKind::Books, &[card])?;
+        Ok(self.logs.sync(LogKind::Books)?)
     }
 
     fn note_deadlines(&mut self) {
@@ -168,9 +229,14 @@ fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
     let (mut read, mut failure) = (CardsRead::default(), None);
     logs.store(Stream::Chain).cards(&mut |stored| {
         let result = match stored.stream {
-            Stream::Channel(_) => {
-                wire::decode_card(stored.body).map(|card| read.take_in(&card, stored.last))
-            }
+            Stream::Channel(named) => wire::decode_card(stored.body).map(|card| {
+                let found = card.channel_id;
+                if found == named {
+                    read.take_in(&card, stored.last);
+                } else {
+                    failure = Some(EngineError::Misplaced { named, found });
+                }
+            }),
             Stream::Chain => wire::decode_chain_tip(stored.body).map(|tip| read.tip = Some(tip)),
             Stream::Payments => Ok(()),
         };
@@ -183,23 +249,23 @@ fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
 
 /// Folds the payment book.
 pub(crate) fn read_book(store: &dyn Store) -> Result<(Payments, Growth), EngineError> {
-    let bytes = |source| EngineError::Bytes { what: "the payment book", source };
+    let damaged = |position| move |source| EngineError::DamagedBook { position, source };
     let mut after = None;
     let mut payments = Payments::new();
     let mut growth = Growth::default();
-    if let Some(snapshot) = store.latest(Stream::Payments)? {
-        let state = wire::decode_book_state(&snapshot.body).map_err(bytes)?;
-        payments = Payments::restore(state)?;
-        after = Some(snapshot.at);
-        growth = Growth::behind(snapshot.body.len());
+    if let Some(Snapshot { at, body }) = store.latest(Stream::Payments)? {
+        let state = wire::decode_book_state(&body).map_err(BookDamage::Bytes);
+        let restored = state.and_then(|state| Payments::restore(state).map_err(BookDamage::Order));
+        payments = restored.map_err(damaged(at.position))?;
+        after = Some(at);
+        growth = Growth::behind(body.len());
     }
     let mut failure = None;
-    store.replay(Stream::Payments, after, &mut |_, body| {
+    store.replay(Stream::Payments, after, &mut |lsn, body| {
         growth.add(body.len());
-        let step = wire::decode_payment_record(body)
-            .map_err(bytes)
-            .and_then(|record| payments.apply(&record).map_err(EngineError::Payment));
-        match step {
+        let record = wire::decode_payment_record(body).map_err(BookDamage::Bytes);
+        let step = record.and_then(|record| payments.apply(&record).map_err(BookDamage::Order));
+        match step.map_err(damaged(lsn.position)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);
@@ -208,6 +274,31 @@ pub(crate) fn read_book(store: &dyn Store) -> Result<(Payments, Growth), EngineE
         }
     })?;
     failure.map_or(Ok((payments, growth)), Err)
+}
+
+/// Compares what a book in a log of its own knows of the monitors' log with that log.
+fn check_mark(logs: &mut Logs) -> Result<Option<BookMark>, EngineError> {
+    if logs.is_one() {
+        return Ok(None);
+    }
+    let mut read = Ok(None);
+    logs.store(Stream::Payments).cards(&mut |stored| {
+        if stored.stream == Stream::Payments {
+            read = wire::decode_book_mark(stored.body).map(Some);
+        }
+    })?;
+    let what = "the card of the payment book";
+    let mark = read.map_err(|source| EngineError::Bytes { what, source })?;
+    let Lsn { log, position: end } = logs.end()?;
+    match mark {
+        Some(BookMark { log: book, .. }) if book != log.0 => {
+            Err(EngineError::BookOfAnotherNode { book: LogId(book), monitors: log })
+        }
+        Some(BookMark { position: seen, .. }) if seen > end => {
+            Err(EngineError::BookFromTheFuture { seen, end })
+        }
+        Some(_) | None => Ok(mark),
+    }
 }
 
 /// Draws the epoch of an outbox: random, so that no cursor of an earlier start is taken for one of

@@ -56,8 +56,8 @@ pub use payment::{
 };
 pub use received::{EntryState, HtlcClaim, MAX_CLAIM_PARTS, PreimageSource};
 pub use state::{
-    Card, ChainTip, Close, FundingSpend, HtlcState, MonitorState, OutputSpend, OutputSpendKind,
-    SignedCommitment, UnsignedCommitment,
+    BookMark, Card, ChainTip, Close, FundingSpend, HtlcState, MonitorState, OutputSpend,
+    OutputSpendKind, SignedCommitment, UnsignedCommitment,
 };
 pub use terms::{Purpose, RetryPolicy, Terms};
 pub use update::{

@@ -20,6 +20,17 @@ use crate::ledger::{FulfilledHow, HtlcFailure, PastHtlc, Spell, Told, Tombstone}
 use crate::received::PreimageSource;
 use crate::update::{PerCommitmentSecret, RemovalReason};
 
+/// What a payment book knows of the log of the monitors that it belongs to.
+///
+/// Source: `docs/WIRE.md`, "Record kinds".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BookMark {
+    /// The identity of that log.
+    pub log: [u8; 16],
+    /// How far it was durable when a node last started with the two.
+    pub position: u64,
+}
+
 /// Everything that one monitor remembers.
 ///
 /// # Shape

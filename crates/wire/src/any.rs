@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use lastword_types::{
-    BookState, Card, ChainTip, Event, MonitorRecord, MonitorState, PaymentRecord,
+    BookMark, BookState, Card, ChainTip, Event, MonitorRecord, MonitorState, PaymentRecord,
 };
 
 use crate::error::WireError;
@@ -32,6 +32,8 @@ pub enum AnyRecord {
     Card(Card),
     /// The tip of the chain.
     ChainTip(ChainTip),
+    /// What a payment book knows of its monitors' log.
+    BookMark(BookMark),
     /// An event.
     Event(Event),
 }
@@ -51,6 +53,7 @@ impl AnyRecord {
             Self::BookState(state) => record::encode(state),
             Self::Card(card) => record::encode(card),
             Self::ChainTip(tip) => record::encode(tip),
+            Self::BookMark(mark) => record::encode(mark),
             Self::Event(event) => record::encode(event),
         }
     }
@@ -71,6 +74,7 @@ impl AnyRecord {
             RecordKind::BookState => record::decode(bytes).map(Self::BookState),
             RecordKind::Card => record::decode(bytes).map(Self::Card),
             RecordKind::ChainTip => record::decode(bytes).map(Self::ChainTip),
+            RecordKind::BookMark => record::decode(bytes).map(Self::BookMark),
             RecordKind::Event(_) => record::decode(bytes).map(Self::Event),
         }
     }

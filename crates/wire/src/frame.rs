@@ -48,6 +48,8 @@ pub enum RecordKind {
     Card,
     /// The best chain as far as it was followed.
     ChainTip,
+    /// What a payment book knows of its monitors' log.
+    BookMark,
     /// What the user is told.
     Event(EventRecordKind),
 }
@@ -135,7 +137,7 @@ impl RecordKind {
     /// Every kind, by its byte.
     ///
     /// Source: `docs/WIRE.md`, "Record kinds".
-    pub const ALL: [(u8, Self); 33] = [
+    pub const ALL: [(u8, Self); 34] = [
         (0x01, Self::Monitor(MonitorRecordKind::Created)),
         (0x02, Self::Monitor(MonitorRecordKind::Update)),
         (0x03, Self::Monitor(MonitorRecordKind::Release)),
@@ -161,6 +163,7 @@ impl RecordKind {
         (0x22, Self::BookState),
         (0x23, Self::Card),
         (0x24, Self::ChainTip),
+        (0x25, Self::BookMark),
         (0x31, Self::Event(EventRecordKind::PaymentSent)),
         (0x32, Self::Event(EventRecordKind::PaymentPathSuccessful)),
         (0x33, Self::Event(EventRecordKind::PaymentPathFailed)),
@@ -208,6 +211,7 @@ impl RecordKind {
             Self::BookState => 0x22,
             Self::Card => 0x23,
             Self::ChainTip => 0x24,
+            Self::BookMark => 0x25,
             Self::Event(EventRecordKind::PaymentSent) => 0x31,
             Self::Event(EventRecordKind::PaymentPathSuccessful) => 0x32,
             Self::Event(EventRecordKind::PaymentPathFailed) => 0x33,

@@ -14,7 +14,7 @@ mod v1;
 use alloc::vec::Vec;
 
 use lastword_types::{
-    BookState, Card, ChainTip, Event, MonitorRecord, MonitorState, PaymentRecord,
+    BookMark, BookState, Card, ChainTip, Event, MonitorRecord, MonitorState, PaymentRecord,
 };
 
 pub use crate::any::AnyRecord;
@@ -164,6 +164,29 @@ pub fn encode_chain_tip(tip: &ChainTip) -> Vec<u8> {
 ///
 /// Source: `docs/WIRE.md`, "Cards".
 pub fn decode_chain_tip(bytes: &[u8]) -> Result<ChainTip, WireError> {
+    record::decode(bytes)
+}
+
+/// Encodes what a payment book knows of its monitors' log.
+///
+/// # Panics
+///
+/// Never: a mark is short.
+///
+/// Source: `docs/WIRE.md`, "Cards".
+#[must_use]
+pub fn encode_book_mark(mark: &BookMark) -> Vec<u8> {
+    record::encode(mark)
+}
+
+/// Decodes what a payment book knows of its monitors' log.
+///
+/// # Errors
+///
+/// [`WireError`], as [`decode_chain_tip`].
+///
+/// Source: `docs/WIRE.md`, "Cards".
+pub fn decode_book_mark(bytes: &[u8]) -> Result<BookMark, WireError> {
     record::decode(bytes)
 }
 

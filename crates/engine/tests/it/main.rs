@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod archive;
+mod books;
 mod breach;
 mod cards;
 mod channel;

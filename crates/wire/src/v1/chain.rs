@@ -118,6 +118,24 @@ pub(crate) fn epoch(epoch: BookEpoch) -> Option<BookEpoch> {
     (epoch > BookEpoch::ZERO).then_some(epoch)
 }
 
+impl Record for types::BookMark {
+    fn kind(&self) -> RecordKind {
+        RecordKind::BookMark
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.put(0, &self.log);
+        writer.put(2, &self.position);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let RecordKind::BookMark = reader.kind() else {
+            return Err(reader.unexpected_kind("book mark"));
+        };
+        Ok(Self { log: reader.required(0)?, position: reader.required(2)? })
+    }
+}
+
 impl Record for types::ChainTip {
     fn kind(&self) -> RecordKind {
         RecordKind::ChainTip

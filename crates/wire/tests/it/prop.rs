@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
 use crate::samples;
-use crate::strategies::{card, chain_tip, monitor_record, monitor_state};
+use crate::strategies::{book_mark, card, chain_tip, monitor_record, monitor_state};
 use crate::strategies_book::{book_state, event, payment_record};
 use crate::tlv::assert_refused_or_canonical;
 use lastword_wire::AnyRecord as Any;
@@ -53,6 +53,11 @@ proptest! {
 
     #[test]
     fn chain_tips_come_back(value in chain_tip()) {
+        prop_assert_eq!(Any::decode(&value.encode()), Ok(value));
+    }
+
+    #[test]
+    fn book_marks_come_back(value in book_mark()) {
         prop_assert_eq!(Any::decode(&value.encode()), Ok(value));
     }
 

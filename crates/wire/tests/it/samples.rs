@@ -1,7 +1,7 @@
 //! The values behind the golden files of monitors and the chain: every record and every variant.
 
 use lastword_types::{
-    AmountMsat, BlockHeight, BookEpoch, Card, ChainDelta, ChainTip, ChannelId, Close,
+    AmountMsat, BlockHeight, BookEpoch, BookMark, Card, ChainDelta, ChainTip, ChannelId, Close,
     CommitmentFormat, FulfilledHow, Funding, FundingKind, FundingSpend, Generation, HtlcAdded,
     HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
     LocalCommitment, LocalCommitmentOn, MempoolEvidence, Metadata, MonitorRecord, MonitorState,
@@ -647,6 +647,7 @@ fn cards() -> Vec<(&'static str, Any)> {
         ("card_integers", Any::Card(integers)),
         ("card_bare", Any::Card(bare)),
         ("card_archived", Any::Card(archived)),
+        ("book_mark", Any::BookMark(BookMark { log: [0x10; 16], position: 300 })),
         ("chain_tip_alone", tip(Vec::new())),
         ("chain_tip", tip(vec![block(799_999), block(799_998)])),
     ]

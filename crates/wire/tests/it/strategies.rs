@@ -13,7 +13,7 @@ use bitcoin::{
     Amount, BlockHash, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness,
 };
 use lastword_types::{
-    AmountMsat, BlockHeight, BlockRef, BookEpoch, Card, ChainDelta, ChainTip, ChannelId,
+    AmountMsat, BlockHeight, BlockRef, BookEpoch, BookMark, Card, ChainDelta, ChainTip, ChannelId,
     ChannelParameters, ChannelSide, Close, CommitmentFormat, CommitmentNumber, FeeRatePerKw,
     ForwardOrigin, FulfilledHow, FundingSpend, Generation, GiveUp, Htlc, HtlcAdded, HtlcClaim,
     HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, HtlcRemoved, HtlcState,
@@ -625,6 +625,11 @@ pub(crate) fn card() -> impl Strategy<Value = Any> {
                 is_archived,
             })
         })
+}
+
+pub(crate) fn book_mark() -> impl Strategy<Value = Any> {
+    (any::<[u8; 16]>(), integer())
+        .prop_map(|(log, position)| Any::BookMark(BookMark { log, position }))
 }
 
 pub(crate) fn chain_tip() -> impl Strategy<Value = Any> {
