@@ -288,10 +288,23 @@ impl Channel {
         }
     }
 
-    /// Returns how we take an HTLC of the peer's from our newest commitment, with its preimage.
-    pub(crate) fn our_success(&self, htlc_id: HtlcId, preimage: PaymentPreimage) -> Transaction {
-        let built = self.built(Which { owner: Side::Local, behind_newest: 0 });
-        self.second_stage(&built, vout_of(&built, htlc_id), Some(preimage))
+    /// Returns how we take an HTLC of the peer's, with its preimage.
+    pub(crate) fn our_success(
+        &self,
+        which: Which,
+        htlc_id: HtlcId,
+        preimage: PaymentPreimage,
+    ) -> Transaction {
+        let built = self.built(which);
+        let vout = vout_of(&built, htlc_id);
+        match which.owner {
+            Side::Local => self.second_stage(&built, vout, Some(preimage)),
+            Side::Remote => {
+                let script = &built.outputs[index(vout)].script;
+                let witness = htlc_preimage_witness(&signature(), &preimage, script);
+                spend(OutPoint { txid: built.txid(), vout }, witness)
+            }
+        }
     }
 
     /// Returns how the peer takes an HTLC of its own back from our newest commitment.

@@ -146,8 +146,12 @@ impl Explorer {
     pub fn explore(&mut self, scenario: Scenario, is_one: bool) -> Result<Counts, Box<Violation>> {
         let life = Life::of(scenario);
         self.counts = Counts { scenarios: 1, ..Counts::default() };
-        // Without a payment there is nothing to ask for.
-        let users = if life.payments.is_empty() { &[false][..] } else { &[false, true] };
+        // Of a forward there is nothing to ask for.
+        let users = if life.payments.is_empty() && life.receipt.is_none() {
+            &[false][..]
+        } else {
+            &[false, true]
+        };
         for is_deaf in users.iter().copied() {
             self.die_everywhere(&life, is_one, is_deaf).map_err(|Fault { crashes, what }| {
                 let user = if is_deaf { " (the user asks for nothing before the end)" } else { "" };

@@ -9,6 +9,7 @@ mod life;
 mod living;
 mod node;
 mod oracle;
+mod receipt;
 mod record;
 mod scenario;
 

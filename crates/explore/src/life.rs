@@ -13,6 +13,7 @@ use lastword_types::{
 use crate::chain::Blocks;
 use crate::channel::{Channel, Which};
 use crate::oracle::Heard;
+use crate::receipt::Receipt;
 use crate::scenario::{Close, End, Fate, Reorg, Scenario, Shape};
 
 /// How often a payment may have to be begun: once, and again after each crash that it did not
@@ -35,6 +36,8 @@ pub(crate) enum Input {
     Send(usize),
     /// The caller makes the second attempt of a payment.
     Retry(usize),
+    /// The node claims the payment that it received.
+    Claim,
     /// The channels move.
     Updates(Vec<MonitorUpdate>),
     /// The chain's tip is here now.
@@ -96,6 +99,7 @@ pub(crate) struct Life {
     pub(crate) born: Vec<NewChannel>,
     pub(crate) payments: Vec<Payment>,
     pub(crate) forward: Option<Forward>,
+    pub(crate) receipt: Option<Receipt>,
     pub(crate) inputs: Vec<Input>,
     pub(crate) heard: Heard,
 }
@@ -110,6 +114,7 @@ struct Making {
     channels: Vec<Channel>,
     payments: Vec<Payment>,
     forward: Option<Forward>,
+    receipt: Option<Receipt>,
     inputs: Vec<Input>,
 }
 
@@ -131,12 +136,13 @@ impl Life {
             channels,
             payments: Vec::new(),
             forward: None,
+            receipt: None,
             inputs: Vec::new(),
         };
         making.make();
-        let Making { blocks, payments, forward, inputs, .. } = making;
+        let Making { blocks, payments, forward, receipt, inputs, .. } = making;
         let heard = Heard::default();
-        Self { blocks: Arc::new(blocks), birth, born, payments, forward, inputs, heard }
+        Self { blocks: Arc::new(blocks), birth, born, payments, forward, receipt, inputs, heard }
     }
 }
 
@@ -149,6 +155,7 @@ impl Making {
             Shape::ThreeParts => &[0, 1, 1],
             Shape::Retry => &[1],
             Shape::Forward => &[],
+            Shape::Received => return self.receive(fate),
         };
         let has_other = matches!(shape, Shape::TwoParts | Shape::ThreeParts);
         let is_paid = self.scenario.is_paid() || has_other && other == Fate::Fulfilled;
@@ -233,6 +240,56 @@ impl Making {
         parts.iter().map(|part| part.htlc_id).collect()
     }
 
+    /// Takes a payment in two channels, of which the first may close before it is claimed.
+    fn receive(&mut self, fate: Fate) {
+        let preimage = PaymentPreimage([1; 32]);
+        let sat = if self.scenario.is_dust { 300 } else { 50_000 };
+        let (direction, htlc_id) = (HtlcDirection::Received, HtlcId(0));
+        for channel in &mut self.channels {
+            let updates = channel.receive(Htlc {
+                direction,
+                htlc_id,
+                amount_msat: AmountMsat(sat * 1_000),
+                payment_hash: preimage.payment_hash(),
+                cltv_expiry: BlockHeight(INBOUND_EXPIRY),
+                origin: HtlcOrigin::Ours,
+            });
+            self.inputs.extend(updates.map(|update| Input::Updates(vec![update])));
+        }
+        let which = match fate {
+            Fate::Fulfilled | Fate::Failed | Fate::Answered => None,
+            Fate::Closed(Close::Ours, _) => {
+                let update = self.channels[0].fail();
+                self.inputs.push(Input::Updates(vec![update]));
+                Some(OUR_NEWEST)
+            }
+            Fate::Closed(..) => Some(Which { owner: Side::Remote, behind_newest: 0 }),
+        };
+        if let Some(which) = which {
+            self.mine(self.channels[0].closing(which));
+        }
+        let is_open = |index: usize| index > 0 || which.is_none();
+        let reason = RemovalReason::Fulfilled { preimage };
+        let answers = self.channels.iter_mut().enumerate().map(|(index, channel)| {
+            let key = HtlcKey { channel_id: channel.id(), direction, htlc_id };
+            let updates = is_open(index).then(|| channel.remove_received(htlc_id, reason).into());
+            (key, updates.unwrap_or_default())
+        });
+        let answers: Vec<(HtlcKey, Vec<MonitorUpdate>)> = answers.collect();
+        self.receipt = Some(Receipt {
+            preimage,
+            parts: answers.iter().map(|(key, _)| *key).collect(),
+            amount_msat: AmountMsat(2 * sat * 1_000),
+            claimed_at: self.inputs.len(),
+            answers,
+        });
+        self.inputs.push(Input::Claim);
+        if let Some(which) = which {
+            self.mine(self.channels[0].our_success(which, htlc_id, preimage));
+            self.bury(6);
+        }
+    }
+
     /// Takes an HTLC in the second channel and passes it on in the first; if the second closes, it does
     /// so before anything becomes of the outbound half.
     fn forward(&mut self, is_paid: bool) -> Vec<HtlcId> {
@@ -296,7 +353,7 @@ impl Making {
             return self.bury(6);
         }
         let claim = if is_paid {
-            self.channels[1].our_success(htlc_id, PaymentPreimage([1; 32]))
+            self.channels[1].our_success(OUR_NEWEST, htlc_id, PaymentPreimage([1; 32]))
         } else {
             self.mine_to(INBOUND_EXPIRY);
             self.channels[1].peers_timeout(htlc_id)

@@ -47,13 +47,13 @@ pub(crate) fn newborn(life: &Life, is_one: bool) -> Result<Stores, EngineError> 
 
 /// A node on its stores, the chain as it sees it, and its user.
 pub(crate) struct Living<'a> {
-    life: &'a Life,
-    driver: Driver,
+    pub(crate) life: &'a Life,
+    pub(crate) driver: Driver,
     chain: Chain,
     pub(crate) case: Case,
     watch: Option<&'a Watch>,
     /// Inputs that the driver took: requests and events handled.
-    steps: u64,
+    pub(crate) steps: u64,
 }
 
 impl<'a> Living<'a> {
@@ -67,7 +67,7 @@ impl<'a> Living<'a> {
         // The chain went on; the node learns of it with its next input.
         let seen = life.inputs[..case.position].iter().rev().find_map(|input| match input {
             Input::Tip(tip) => Some(*tip),
-            Input::Send(_) | Input::Retry(_) | Input::Updates(_) => None,
+            Input::Send(_) | Input::Retry(_) | Input::Claim | Input::Updates(_) => None,
         });
         let chain = Chain::new(Arc::clone(&life.blocks), seen.unwrap_or(life.birth));
         let observer: Box<dyn Observer> = match watch {
@@ -77,6 +77,7 @@ impl<'a> Living<'a> {
         let driver = stores.start(&chain, observer)?;
         let mut living = Self { life, driver, chain, case, watch, steps: 0 };
         living.check_forward()?;
+        living.check_receipt()?;
         Ok(living)
     }
 
@@ -98,6 +99,7 @@ impl<'a> Living<'a> {
         match input {
             Input::Send(payment) => self.send(*payment)?,
             Input::Retry(payment) => self.retry(*payment)?,
+            Input::Claim => self.claim()?,
             Input::Updates(updates) => self.update(updates)?,
             Input::Tip(tip) => self.chain.move_to(*tip),
         }
@@ -109,7 +111,7 @@ impl<'a> Living<'a> {
         Ok(())
     }
 
-    fn update(&mut self, updates: &[MonitorUpdate]) -> Result<(), Error> {
+    pub(crate) fn update(&mut self, updates: &[MonitorUpdate]) -> Result<(), Error> {
         let mut news = Vec::new();
         for update in updates {
             let state = self.driver.monitor(update.channel_id)?.state();
@@ -160,9 +162,9 @@ impl<'a> Living<'a> {
         Ok(self.driver.retry_payment(attempt.intent.clone(), attempt.updates.clone())?)
     }
 
-    /// The node does what it is advised to do about a forward: it answers upstream.
+    /// The node does what it is advised to do: it answers the peers that pay it.
     pub(crate) fn follow_advice(&mut self) -> Result<(), Error> {
-        let Some(forward) = &self.life.forward else { return Ok(()) };
+        let Some(forward) = &self.life.forward else { return self.give_preimages() };
         let mut is_due = false;
         for Planned { action, .. } in self.driver.take_advice() {
             match action {
@@ -271,6 +273,7 @@ impl<'a> Living<'a> {
     /// The user hears everything there is to hear, and handles it at once.
     fn tell(&mut self) -> Result<(), Error> {
         while let Some(event) = self.driver.next_event() {
+            self.check_claimed(&event)?;
             self.case.memory.hear(&event, &self.life.heard).map_err(Error)?;
             self.steps += 1;
             self.note();
@@ -288,6 +291,7 @@ impl<'a> Living<'a> {
             self.note();
             self.tell()?;
         }
+        self.judge_receipt()?;
         if let Some(forward) = &self.life.forward {
             if !self.is_settled(forward)? {
                 return Err(Error("the inbound half is not settled as it must be".into()));

@@ -93,7 +93,9 @@ impl Memory {
             let told = self.told.iter().filter(|(of, ..)| Some(*of) == generation);
             told.map(|(_, kind, print)| (*kind, *print)).collect()
         };
-        Tale(life.payments.iter().zip(rounds).map(of).collect())
+        let received = self.told.iter().filter(|(_, kind, _)| *kind == EventKind::Claimed);
+        let received = received.map(|(_, kind, print)| (*kind, *print)).collect();
+        Tale(life.payments.iter().zip(rounds).map(of).chain([received]).collect())
     }
 
     /// The user is told an event.
@@ -117,9 +119,10 @@ impl Memory {
         let contradiction = match key.kind {
             EventKind::Sent => Some(EventKind::Failed),
             EventKind::Failed | EventKind::Probed => Some(EventKind::Sent),
-            EventKind::PathFailed { .. } | EventKind::PathSuccessful { .. } => None,
+            EventKind::PathFailed { .. }
+            | EventKind::PathSuccessful { .. }
+            | EventKind::Claimed => None,
             EventKind::Unknown => return Err(format!("no trace was dropped: {event:?}")),
-            EventKind::Claimed => return Err(format!("nothing was received: {event:?}")),
         };
         let is_contradicted = self
             .told
@@ -206,6 +209,11 @@ impl Memory {
                     ));
                 }
             }
+        }
+        if let Some(receipt) = &life.receipt
+            && words.remove(&receipt.key().generation) != Some([EventKind::Claimed].into())
+        {
+            return Err("nobody was told of the payment that was received".into());
         }
         match words.first_key_value() {
             Some((generation, _)) => {

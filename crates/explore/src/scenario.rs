@@ -17,13 +17,17 @@ pub enum Shape {
     Probe,
     /// An HTLC that comes in by the second channel and goes out by the first.
     Forward,
+    /// A payment to this node, a part in each channel.
+    Received,
 }
 
 impl Shape {
     pub(crate) fn has_second_channel(self) -> bool {
         match self {
             Self::Direct | Self::Probe => false,
-            Self::TwoParts | Self::ThreeParts | Self::Retry | Self::Forward => true,
+            Self::TwoParts | Self::ThreeParts | Self::Retry | Self::Forward | Self::Received => {
+                true
+            }
         }
     }
 }
@@ -116,6 +120,7 @@ impl fmt::Display for Scenario {
             Shape::Retry => "retry",
             Shape::Probe => "probe",
             Shape::Forward => "forward",
+            Shape::Received => "received",
         };
         write!(f, "{shape}/{}", FateName(self.fate))?;
         if self.shape.has_second_channel() {
@@ -164,6 +169,7 @@ pub fn scenarios() -> Vec<Scenario> {
         Shape::Retry,
         Shape::Probe,
         Shape::Forward,
+        Shape::Received,
     ];
     let reorgs = [Reorg::None, Reorg::OneBlock, Reorg::BelowFinality, Reorg::Swap, Reorg::Closing];
     let mut all = Vec::new();
@@ -196,12 +202,16 @@ fn others(shape: Shape) -> Vec<Fate> {
             vec![Fate::Fulfilled, Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)]
         }
         Shape::Retry => vec![Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)],
+        Shape::Received => vec![Fate::Fulfilled],
         // How its output ends follows from the outbound half.
         Shape::Forward => vec![Fate::Answered, Fate::Closed(Close::Ours, End::Claimed)],
     }
 }
 
 fn is_valid(scenario: Scenario) -> bool {
+    if scenario.shape == Shape::Received {
+        return is_valid_receipt(scenario);
+    }
     match scenario.fate {
         Fate::Fulfilled | Fate::Failed | Fate::Answered => scenario.reorg == Reorg::None,
         Fate::Closed(close, end) => {
@@ -211,4 +221,15 @@ fn is_valid(scenario: Scenario) -> bool {
             has_end && (scenario.reorg != Reorg::Swap || can_swap)
         }
     }
+}
+
+/// A part is claimed off chain, or from a commitment that may stand, where it has an output.
+fn is_valid_receipt(scenario: Scenario) -> bool {
+    let Scenario { fate, is_dust, reorg, .. } = scenario;
+    reorg == Reorg::None
+        && match fate {
+            Fate::Fulfilled => true,
+            Fate::Closed(Close::Ours | Close::PeersLatest, End::Claimed) => !is_dust,
+            Fate::Failed | Fate::Answered | Fate::Closed(..) => false,
+        }
 }
