@@ -284,7 +284,8 @@ pub struct Card {
     pub watched: Vec<OutPoint>,
     /// The next height at which time alone changes something.
     pub next_deadline: Option<BlockHeight>,
-    /// Whether a final verdict, or one on its way, is not yet delivered.
+    /// Whether somebody has to look at the ledger after a start: a verdict or a claim is not yet
+    /// delivered, or a peer waits to hear of an HTLC that it offered.
     pub has_undelivered: bool,
     /// Whether the funding output is spent or we decided to fail the channel.
     pub is_closed: bool,

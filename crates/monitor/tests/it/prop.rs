@@ -119,10 +119,11 @@ proptest! {
                 | MonitorRecord::Archive
                 | MonitorRecord::GivenUp(_)
                 | MonitorRecord::InboundOnChain { .. }
-                | MonitorRecord::Claim(_)
             | MonitorRecord::ToldUnknown { .. }
                 | MonitorRecord::Created(_) => false,
-                MonitorRecord::Update(_) | MonitorRecord::Mempool(_) => true,
+                MonitorRecord::Update(_)
+                | MonitorRecord::Claim(_)
+                | MonitorRecord::Mempool(_) => true,
             };
             if is_shared {
                 fresh.apply(record).unwrap();

@@ -1,15 +1,18 @@
 //! Random histories of one channel: every choice is possible where it is made.
 
+use std::collections::BTreeSet;
+
 use bitcoin::Transaction;
 use lastword_ports::Ledger as _;
 use lastword_types::{
-    BlockRef, ChainDelta, CommitmentFormat, Generation, HtlcId, HtlcOrigin, MonitorRecord, Outcome,
+    AmountMsat, BlockRef, ChainDelta, CommitmentFormat, EntryState, Generation, Htlc, HtlcClaim,
+    HtlcDirection, HtlcId, HtlcKey, HtlcOrigin, MonitorRecord, Outcome, PreimageSource,
     ReleasePaymentComplete, RemovalReason, Told, UpdateStep, Verdict,
 };
 use proptest::prelude::*;
 
 use crate::channel::{
-    BIRTH, Channel, EXPIRY, FAILED, FORMATS, Name, Node, US, block, offer, preimage,
+    BIRTH, CHANNEL, Channel, EXPIRY, FAILED, FORMATS, Name, Node, US, block, offer, preimage,
 };
 
 /// What we offer with this hash is the outbound half of a forward.
@@ -28,6 +31,8 @@ pub(crate) enum Op {
     Fulfill { which: usize },
     /// A node learns a preimage.
     Learn { node: Node, hash: u8 },
+    /// We claim a payment of the peer, all its parts.
+    ClaimPayment { hash: u8 },
     /// We fail the channel.
     Fail,
     /// What is final and not told is told.
@@ -50,6 +55,7 @@ pub(crate) fn ops() -> impl Strategy<Value = (CommitmentFormat, Vec<Op>)> {
             .prop_map(|(which, fulfil, stages)| Op::Remove { which, fulfil, stages }),
         1 => (0usize..8).prop_map(|which| Op::Fulfill { which }),
         2 => (0usize..2, 0u8..3).prop_map(|(node, hash)| Op::Learn { node, hash }),
+        2 => (0u8..3).prop_map(|hash| Op::ClaimPayment { hash }),
         1 => Just(Op::Fail),
         1 => Just(Op::Release),
         2 => (0usize..2, any::<bool>()).prop_map(|(owner, previous)| Op::Close { owner, previous }),
@@ -98,6 +104,7 @@ impl World {
                 let preimage = preimage(hash);
                 self.channel.update(node, vec![UpdateStep::Preimage { preimage }]);
             }
+            Op::ClaimPayment { hash } => self.claim_payment(hash),
             Op::Fail => {
                 self.is_stuck = true;
                 self.channel.fail(US);
@@ -111,6 +118,31 @@ impl World {
             }
             Op::Reorg { depth } => self.reorg(depth),
         }
+    }
+
+    fn claim_payment(&mut self, hash: u8) {
+        let preimage = preimage(hash);
+        let monitor = self.channel.monitor();
+        let received = monitor.state().htlcs.values().map(|htlc| &htlc.htlc);
+        let of_hash = received.filter(|htlc| htlc.payment_hash == preimage.payment_hash());
+        let is_claimable = |htlc: &&Htlc| {
+            let entry = monitor.entry(htlc.direction, htlc.htlc_id);
+            matches!(entry, EntryState::Entry(entry) if entry.is_claimable)
+        };
+        let htlc_ids: BTreeSet<HtlcId> =
+            of_hash.filter(is_claimable).map(|htlc| htlc.htlc_id).collect();
+        if htlc_ids.is_empty() {
+            return;
+        }
+        let part = |htlc_id: &HtlcId| HtlcKey {
+            channel_id: CHANNEL,
+            direction: HtlcDirection::Received,
+            htlc_id: *htlc_id,
+        };
+        let parts = htlc_ids.iter().map(part).collect();
+        let source = PreimageSource::Invoice { parts, amount_msat: AmountMsat(1) };
+        let claim = HtlcClaim { channel_id: CHANNEL, htlc_ids, preimage, source };
+        self.channel.apply(US, MonitorRecord::Claim(claim));
     }
 
     fn add(&mut self, offerer: Node, hash: u8, sat: u64, stages: u8) {
@@ -164,6 +196,11 @@ impl World {
     fn release(&mut self) {
         let mut releases = Vec::new();
         self.channel.monitor().for_each_undelivered(&mut |entry| {
+            if entry.source.is_some() {
+                let told = Told::Claimed;
+                releases.push(ReleasePaymentComplete { htlc: entry.key, told });
+                return;
+            }
             let outcome = match entry.verdict {
                 Verdict::Live | Verdict::Failing { .. } => return,
                 Verdict::Fulfilled { preimage, .. } => {
