@@ -69,8 +69,8 @@ impl InboundHalf {
 /// Appends what is to be done about one forward.
 pub(crate) fn plan_forward(
     view: &View<'_>,
-    outbound: HtlcKey,
-    Outbound { inbound, verdict, is_inbound_on_chain }: Outbound,
+    (outbound, Outbound { inbound, verdict, is_inbound_on_chain }): (HtlcKey, Outbound),
+    claimed: &mut BTreeSet<HtlcKey>,
     actions: &mut Vec<Planned>,
 ) {
     let half = InboundHalf::read(view, inbound);
@@ -86,7 +86,7 @@ pub(crate) fn plan_forward(
     }
     match (half, verdict) {
         (InboundHalf::Waits { claimable }, Verdict::Fulfilled { preimage, .. }) => {
-            if claimable == Some(preimage.payment_hash()) {
+            if claimable == Some(preimage.payment_hash()) && claimed.insert(inbound) {
                 act(claim(inbound, outbound, preimage), Reason::OutboundFulfilled);
             }
             let action = Action::ClaimInbound { inbound, outbound, preimage };

@@ -111,11 +111,13 @@ pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
         let found = gather(view, *payment_id, channels);
         plan_payment(view, *payment_id, &found, &mut actions);
     }
+    // No HTLC is claimed twice in one plan, whatever contradicts itself: its ledger would refuse it.
+    let mut claimed = BTreeSet::new();
     for payment in &subjects.received {
-        plan_received(view, payment, &mut actions);
+        plan_received(view, payment, &mut claimed, &mut actions);
     }
     for (outbound, facts) in &subjects.forwards {
-        plan_forward(view, *outbound, *facts, &mut actions);
+        plan_forward(view, (*outbound, *facts), &mut claimed, &mut actions);
     }
     let Subjects { forwards, inbound, .. } = &subjects;
     match scope {

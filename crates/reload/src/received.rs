@@ -149,12 +149,23 @@ fn is_closed(view: &View<'_>, part: HtlcKey) -> bool {
 }
 
 /// Appends what is to be done about one received payment.
-pub(crate) fn plan_received(view: &View<'_>, payment: &Received, actions: &mut Vec<Planned>) {
+pub(crate) fn plan_received(
+    view: &View<'_>,
+    payment: &Received,
+    already: &mut BTreeSet<HtlcKey>,
+    actions: &mut Vec<Planned>,
+) {
     let Parts { claimed, missing, untold, unfulfilled, waits, is_told } =
         Parts::read(view, payment);
     let mut act = |action, reason| actions.push(Planned { action, reason });
     let is_whole = missing.is_empty();
-    for (channel_id, htlc_ids) in missing {
+    for (channel_id, mut htlc_ids) in missing {
+        let direction = HtlcDirection::Received;
+        htlc_ids
+            .retain(|htlc_id| already.insert(HtlcKey { channel_id, direction, htlc_id: *htlc_id }));
+        if htlc_ids.is_empty() {
+            continue;
+        }
         let (preimage, source) = (payment.preimage, payment.source());
         let claim = HtlcClaim { channel_id, htlc_ids, preimage, source };
         act(Action::Claim(claim), Reason::PartClaimed);

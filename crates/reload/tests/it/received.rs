@@ -434,6 +434,23 @@ fn the_inbound_monitor_is_believed_and_not_the_book() {
     }
 }
 
+/// Contradictions that no honest node makes: two forwards of one inbound half, which is a part of two
+/// payments besides. Its ledger takes one claim, and the plan asks for no more.
+#[test]
+fn no_htlc_is_claimed_twice_in_one_plan() {
+    let mut node = forward(Some(row(received(1), HtlcOrigin::Ours)), FULFILLED);
+    let mut second = node.books[1].clone();
+    second.channel_id = channel(3);
+    node.books.push(second);
+    for byte in [4, 5] {
+        let parts = [received(1), received(byte)];
+        node.books.push(book_of(received(byte), Some(claimed(received(byte), &parts))));
+    }
+    let planned = node.plan_all();
+    let claims = planned.iter().filter(|(action, _)| matches!(action, Action::Claim(_)));
+    assert_eq!(claims.count(), 1, "{planned:?}");
+}
+
 /// An inbound half of which no outbound one ever left is the node's to decide, once the ledger that
 /// would know can be read.
 #[test]
