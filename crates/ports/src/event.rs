@@ -23,6 +23,8 @@ pub struct HandlerError(#[source] pub Option<Box<dyn core::error::Error + Send +
 ///
 /// - return `Ok` only when it will never need to see the event again;
 /// - expect an event again that it handled shortly before a crash, identical field for field.
+///
+/// Conformance: `lastword_testkit::conformance::event_handler(&mut MyHarness::new())`.
 pub trait EventHandler: Send + Sync {
     /// Handles one event.
     ///

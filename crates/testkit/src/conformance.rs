@@ -1,12 +1,14 @@
 //! Conformance suites: what the ports' pages promise, checked against your implementation.
 //!
-//! Each suite has two forms. [`update_log`], [`snapshot_store`] and [`block_source`] are the one
-//! line of a test and panic with the broken rule; `check_…` return it as a [`Violation`].
+//! Each suite has two forms. [`update_log`], [`snapshot_store`], [`block_source`] and
+//! [`event_handler()`] are the one line of a test and panic with the broken rule; `check_…` return it
+//! as a [`Violation`].
 //!
 //! A suite needs a [`Harness`]: how to get a fresh instance, and how to end one and open it again.
 //! [`harness`] makes one of two closures.
 
 mod block_source;
+mod event_handler;
 mod model;
 mod snapshot_store;
 mod subject;
@@ -17,6 +19,7 @@ use std::fmt;
 use lastword_ports::{BlockSource, SnapshotStore, UpdateLog};
 
 pub use block_source::{ChainHarness, check_block_source};
+pub use event_handler::{HandlerHarness, check_event_handler, handler_harness};
 pub use snapshot_store::check_snapshot_store;
 pub use update_log::check_update_log;
 
@@ -61,6 +64,16 @@ pub enum Rule {
     BlockAsAsked,
     /// What the source does not have is [`NotFound`](lastword_ports::ChainErrorKind::NotFound).
     UnknownIsNotFound,
+    /// A handler takes every event, at the latest when it is told again.
+    HandlerTakes,
+    /// A handler does something, or the harness cannot see what it does.
+    HandlerActs,
+    /// An event that comes again changes nothing, also after a crash.
+    HandlerOnce,
+    /// What a handler returned `Ok` for survives a crash.
+    HandlerKeeps,
+    /// The events of different payments come in any order and at once, and end alike.
+    HandlerApart,
 }
 
 /// A rule that an implementation broke, and how.
@@ -171,6 +184,18 @@ where
     H::Source: BlockSource,
 {
     demand(check_block_source(harness));
+}
+
+/// Checks everything that [`EventHandler`](lastword_ports::EventHandler) asks of an implementation:
+/// each event is told again and again, before a crash and behind it, of several payments at once, and
+/// what the handler did is what it would have done had each come once.
+///
+/// # Panics
+///
+/// With the first [`Violation`].
+#[track_caller]
+pub fn event_handler<H: HandlerHarness>(harness: &mut H) {
+    demand(check_event_handler(harness));
 }
 
 #[track_caller]
