@@ -56,9 +56,6 @@ impl EventHandler for Books {
         let key = event.key();
         let mut disk = self.disk.lock().expect("no call panics");
         match self.manner {
-            Manner::Good => {
-                disk.entry(key).or_insert(1);
-            }
             Manner::Counts => *disk.entry(key).or_insert(0) += 1,
             Manner::Idle => {}
             Manner::Forgets => {
@@ -69,7 +66,7 @@ impl EventHandler for Books {
             }
             Manner::FirstOnly if !disk.is_empty() => {}
             Manner::FailsFirst if *calls == 1 => return Err(HandlerError(None)),
-            Manner::Refuses | Manner::FirstOnly | Manner::FailsFirst => {
+            Manner::Good | Manner::Refuses | Manner::FirstOnly | Manner::FailsFirst => {
                 disk.entry(key).or_insert(1);
             }
         }
