@@ -110,7 +110,16 @@ struct Rising<'a> {
     stores: &'a Stores,
     watch: Option<&'a Watch>,
     /// What the uncrashed node told, if this one rises from a crash.
-    tale: Option<&'a Tale>,
+    tales: Option<Tales<'a>>,
+}
+
+/// What an uncrashed node told.
+#[derive(Clone, Copy)]
+struct Tales<'a> {
+    /// A user who asks when this one does.
+    same: &'a Tale,
+    /// A user who handles every event at once.
+    heard: &'a Tale,
 }
 
 /// Explores scenarios.
@@ -152,23 +161,36 @@ impl Explorer {
         } else {
             &[false, true]
         };
+        let mut heard = None;
         for is_deaf in users.iter().copied() {
-            self.die_everywhere(&life, is_one, is_deaf).map_err(|Fault { crashes, what }| {
-                let user = if is_deaf { " (the user asks for nothing before the end)" } else { "" };
-                let crashes = crashes.iter().map(Crash::to_string).collect();
-                let what = format!("{what}{user}");
-                Box::new(Violation { scenario: life_name(scenario, is_one), crashes, what })
-            })?;
+            let tale = self.die_everywhere(&life, is_one, is_deaf, heard.as_ref()).map_err(
+                |Fault { crashes, what }| {
+                    let user =
+                        if is_deaf { " (the user asks for nothing before the end)" } else { "" };
+                    let crashes = crashes.iter().map(Crash::to_string).collect();
+                    let what = format!("{what}{user}");
+                    Box::new(Violation { scenario: life_name(scenario, is_one), crashes, what })
+                },
+            )?;
+            heard.get_or_insert(tale);
         }
         Ok(self.counts)
     }
 
-    fn die_everywhere(&mut self, life: &Life, is_one: bool, is_deaf: bool) -> Result<(), Fault> {
+    /// Lives once and dies everywhere; returns what the uncrashed life was told.
+    fn die_everywhere(
+        &mut self,
+        life: &Life,
+        is_one: bool,
+        is_deaf: bool,
+        heard: Option<&Tale>,
+    ) -> Result<Tale, Fault> {
         let stores = newborn(life, is_one).map_err(|error| Error::from(error).after(&[]))?;
         let case = Case::new(life.payments.len(), is_deaf);
         let watch = Watch::first(&stores, &case, self.options.is_lying_disk);
-        let first = Rising { life, stores: &stores, watch: Some(&watch), tale: None };
+        let first = Rising { life, stores: &stores, watch: Some(&watch), tales: None };
         let tale = self.live(first, case).map_err(|error| error.after(&[]))?;
+        let tales = Tales { same: &tale, heard: heard.unwrap_or(&tale) };
         let Recorded { graves, boundaries, versions, cases } = watch.take();
         self.counts.boundaries += boundaries;
         self.counts.versions += versions;
@@ -179,16 +201,16 @@ impl Explorer {
             }
             let dies_again = self.options.second_every > 0 && at % self.options.second_every == 0;
             let again = dies_again.then(|| watch.again(&grave));
-            self.rise(life, grave, again.as_ref(), &tale)?;
+            self.rise(life, grave, again.as_ref(), tales)?;
             let Some(again) = again else { continue };
             let Recorded { graves, cases, .. } = again.take();
             watch.take_back(&again);
             self.counts.cases += cases;
             for grave in graves {
-                self.rise(life, grave, None, &tale)?;
+                self.rise(life, grave, None, tales)?;
             }
         }
-        Ok(())
+        Ok(tale)
     }
 
     fn rise(
@@ -196,11 +218,11 @@ impl Explorer {
         life: &Life,
         grave: Grave,
         watch: Option<&Watch>,
-        tale: &Tale,
+        tales: Tales<'_>,
     ) -> Result<(), Fault> {
         self.counts.risen += 1;
         let Grave { stores, case, crashes, .. } = grave;
-        let rising = Rising { life, stores: &stores, watch, tale: Some(tale) };
+        let rising = Rising { life, stores: &stores, watch, tales: Some(tales) };
         self.live(rising, case).map_err(|error| error.after(&crashes))?;
         Ok(())
     }
@@ -208,7 +230,7 @@ impl Explorer {
     /// Rises, lives from where the case is to the end, and judges; returns what was told in all.
     fn live(
         &mut self,
-        Rising { life, stores, watch, tale }: Rising<'_>,
+        Rising { life, stores, watch, tales }: Rising<'_>,
         case: Case,
     ) -> Result<Tale, Error> {
         let was_silent = case.is_deaf;
@@ -219,7 +241,7 @@ impl Explorer {
         while let Some(input) = life.inputs.get(living.case.position) {
             living.take(input)?;
             // A second crash is one in the recovery from the first.
-            if let (Some(_), Some(watch)) = (tale, watch) {
+            if let (Some(_), Some(watch)) = (tales, watch) {
                 watch.lock().is_on = false;
             }
         }
@@ -230,10 +252,12 @@ impl Explorer {
             self.counts.timed_steps += steps;
             self.counts.stepping += begun.elapsed();
         }
+        let has_asked = living.has_asked;
         let (end, told) = living.finish()?;
         self.ends.insert(end);
-        if let Some(tale) = tale {
-            self.counts.compared += told.compare(tale, was_silent).map_err(Error)?;
+        if let Some(Tales { same, heard }) = tales {
+            let (tale, is_whole) = if has_asked { (heard, false) } else { (same, was_silent) };
+            self.counts.compared += told.compare(tale, is_whole).map_err(Error)?;
         }
         Ok(told)
     }
