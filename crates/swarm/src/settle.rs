@@ -1,11 +1,12 @@
 //! The end of a run: faults are over, and everything comes to its end within a bound.
 
 use lastword_bolt3::OutputKind;
-use lastword_types::EventKind;
+use lastword_types::{EventKind, RemovalReason};
 
 use crate::channel::Channel;
 use crate::deal::{Claim, Deal, Decision};
 use crate::dice::Dice;
+use crate::htlc::Name;
 use crate::knobs::Kind;
 use crate::marks::Mark;
 use crate::user::Manner;
@@ -263,6 +264,21 @@ impl World {
         Ok(())
     }
 
+    /// Says whether the recipient of an HTLC has what it is worth: by message, by its output, or as a
+    /// part of its balance in the commitment that closed the channel.
+    fn took(&self, index: usize, name: Name) -> bool {
+        let channel = &self.channels[index];
+        let funding = channel.parameters[0].funding_outpoint;
+        let spend = self.chain.lock().spender(funding);
+        let closed = spend.and_then(|(txid, _)| channel.find(txid));
+        let removal = channel.htlcs.get(&name).and_then(|fact| fact.removal);
+        let is_in_balance = closed.is_some_and(|(owner, number)| {
+            matches!(removal, Some(RemovalReason::Fulfilled { .. }))
+                && !channel.commitments[owner][number].names.contains(&name)
+        });
+        is_in_balance || self.is_paid(index, name)
+    }
+
     /// Says whether a channel was closed by a commitment that its owner had revoked: then all that is
     /// in it is ours.
     fn took_all(&self, index: usize) -> bool {
@@ -283,7 +299,7 @@ impl World {
             let (index, name) = self.name_of(key, deal.recipient);
             let amount_msat = self.channels[index].htlcs[&name].amount_msat;
             let is_excused = amount_msat < DUST_MSAT || self.took_all(index);
-            if !is_excused && !self.is_paid(index, name) {
+            if !is_excused && !self.took(index, name) {
                 let what =
                     format!("payment {at} is claimed, {name:?} of channel {index} is not paid");
                 return Err(Broken::new("I10 conservation", what));
@@ -300,7 +316,7 @@ impl World {
             // What has no output on chain is nobody's there.
             let is_dust = fact.amount_msat < DUST_MSAT;
             let is_excused = fact.is_failed_back || is_dust || self.took_all(upstream);
-            if !is_taken || is_excused || self.is_paid(upstream, inbound) {
+            if !is_taken || is_excused || self.took(upstream, inbound) {
                 continue;
             }
             let what = format!(
