@@ -17,6 +17,7 @@ mod failures;
 mod images;
 mod instructions;
 mod model;
+mod mutants;
 mod run;
 mod sim;
 mod sources;
@@ -46,6 +47,8 @@ cargo xtask COMMAND
   sim         a small network under every fault at once; --seeds N, --base B, --minutes M, --seed S,
               --keep STEPS, --all-faults, --json
   model       every state of a model of the rules, in three modes; --json for a program
+  mutants     a sample of the mutants of what decides payments, against the tests;
+              --seed S, --sample N; needs cargo-mutants
   alone       each crate packaged, built and tested outside the workspace
   bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows
   bitcoind    finds a bitcoind or brings one, and prints its path
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Some("vectors") => vectors::run(&rest),
         Some("bugs") => bugs::run(&rest),
         Some("model") => model::run(&rest),
+        Some("mutants") => mutants::run(&rest),
         Some("alone") => alone::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("bitcoind") => bitcoind::run(),

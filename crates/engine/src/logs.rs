@@ -114,7 +114,10 @@ impl Logs {
         if !log.is_dirty && is_proven {
             return Ok(());
         }
-        let result = log.store.sync();
+        let mut result = log.store.sync();
+        if let (true, Err(_), Some(end)) = (Bug::SyncFailureIgnored.is_planted(), &result, end) {
+            result = Ok(Durable::attest(end));
+        }
         log.is_dirty = false;
         self.learn(result)
     }

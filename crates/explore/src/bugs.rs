@@ -45,12 +45,14 @@ pub(crate) fn main(arguments: &[String]) -> Option<ExitCode> {
     Some(if what.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Every life with one crash, then with two, until something does not fit the truth.
+/// Every life with some crashes, with all, then with two in a row, until something does not fit the
+/// truth.
 fn look_until(until: Instant) -> (Option<String>, Counts) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut counts = Counts::default();
-    for second_every in [0, 4] {
-        let options = Options { second_every, until: Some(until), ..Options::default() };
+    for (first_every, second_every) in [(7, 0), (1, 0), (1, 4)] {
+        let options =
+            Options { first_every, second_every, until: Some(until), ..Options::default() };
         let (wanted, progress) = (&|_: &_, _| true, &|_: &_| {});
         let found = Hunt { options, threads, stops_at_first: true, wanted, progress }.run();
         counts.add(found.counts);

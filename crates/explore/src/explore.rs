@@ -10,7 +10,10 @@ use crate::living::{Error, Living, newborn};
 use crate::node::Stores;
 use crate::oracle::Tale;
 use crate::record::{Case, Crash, Grave, Recorded, Watch};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Shape};
+
+/// Of the nodes that die while the chain moves, every how many wakes only when it has moved on.
+const SLEEPS_EVERY: usize = 2;
 
 /// How much is explored.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,6 +21,8 @@ pub struct Options {
     /// Of the lives that rose from a first crash, every how many dies once more at every boundary
     /// of its recovery; 0 for none.
     pub second_every: usize,
+    /// Of the crashes of a first life, every how many is risen from; 0 and 1 for all. For a quick look.
+    pub first_every: usize,
     /// Whether a crash may also leave monitors from before the last sync, which no log's contract
     /// allows: the node cannot live with that, and an explorer that finds nothing then is blind.
     pub is_lying_disk: bool,
@@ -155,12 +160,11 @@ impl Explorer {
     pub fn explore(&mut self, scenario: Scenario, is_one: bool) -> Result<Counts, Box<Violation>> {
         let life = Life::of(scenario);
         self.counts = Counts { scenarios: 1, ..Counts::default() };
-        // Of a forward there is nothing to ask for.
-        let users = if life.payments.is_empty() && life.receipt.is_none() {
-            &[false][..]
-        } else {
-            &[false, true]
-        };
+        // Of a forward there is nothing to ask for; and an id that is used again is free only when its
+        // first payment was told.
+        let has_events = !life.payments.is_empty() || life.receipt.is_some();
+        let is_asked = has_events && scenario.shape != Shape::Again;
+        let users = if is_asked { &[false, true] } else { &[false][..] };
         let mut heard = None;
         for is_deaf in users.iter().copied() {
             let tale = self.die_everywhere(&life, is_one, is_deaf, heard.as_ref()).map_err(
@@ -195,9 +199,15 @@ impl Explorer {
         self.counts.boundaries += boundaries;
         self.counts.versions += versions;
         self.counts.cases += cases;
-        for (at, grave) in graves.into_iter().enumerate() {
+        for (at, mut grave) in graves.into_iter().enumerate() {
             if self.options.is_over() {
                 break;
+            }
+            if at % self.options.first_every.max(1) != 0 {
+                continue;
+            }
+            if at % SLEEPS_EVERY == 0 && life.may_sleep(grave.case.position) {
+                grave.case.position += 1;
             }
             let dies_again = self.options.second_every > 0 && at % self.options.second_every == 0;
             let again = dies_again.then(|| watch.again(&grave));
@@ -236,6 +246,7 @@ impl Explorer {
         let was_silent = case.is_deaf;
         let mut living = Living::rise(life, stores, case, watch)?;
         let begun = Moment::now();
+        living.check_busy()?;
         living.listen()?;
         living.follow_advice()?;
         while let Some(input) = life.inputs.get(living.case.position) {

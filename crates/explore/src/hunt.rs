@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
 use crate::explore::{Counts, Explorer, Options, Violation};
-use crate::scenario::{Scenario, Shape, scenarios};
+use crate::scenario::{Scenario, scenarios};
 
 /// What to explore, and how.
 ///
@@ -124,7 +124,7 @@ impl Hunt<'_> {
 fn mixed(work: Vec<(Scenario, bool)>) -> Vec<(Scenario, bool)> {
     let at = |place: usize| place * 618_034 % 1_000_000;
     let mut places: Vec<_> = work.into_iter().enumerate().collect();
-    places.sort_by_key(|(place, (scenario, _))| (scenario.shape != Shape::Direct, at(*place)));
+    places.sort_by_key(|(place, (scenario, _))| (scenario.shape.has_second_channel(), at(*place)));
     places.into_iter().map(|(_, life)| life).collect()
 }
 

@@ -42,6 +42,8 @@ pub(crate) enum Input {
     Updates(Vec<MonitorUpdate>),
     /// The chain's tip is here now.
     Tip(BlockRef),
+    /// What is remembered of payments that are over is dropped.
+    Drop,
 }
 
 /// A payment, in each of the rounds that it may take to send it.
@@ -101,6 +103,8 @@ pub(crate) struct Life {
     pub(crate) forward: Option<Forward>,
     pub(crate) receipt: Option<Receipt>,
     pub(crate) inputs: Vec<Input>,
+    /// Whether a preimage that the chain shows and takes back changes nothing.
+    has_one_truth: bool,
     pub(crate) heard: Heard,
 }
 
@@ -142,7 +146,28 @@ impl Life {
         making.make();
         let Making { blocks, payments, forward, receipt, inputs, .. } = making;
         let heard = Heard::default();
-        Self { blocks: Arc::new(blocks), birth, born, payments, forward, receipt, inputs, heard }
+        let has_one_truth = !matches!(scenario.reorg, Reorg::BelowFinality | Reorg::BeyondFinality);
+        Self {
+            blocks: Arc::new(blocks),
+            birth,
+            born,
+            payments,
+            forward,
+            receipt,
+            inputs,
+            has_one_truth,
+            heard,
+        }
+    }
+}
+
+impl Life {
+    /// Says whether a node may be down while the chain goes on to the input after this one: where it
+    /// is not the truth that hangs on what the node has seen.
+    pub(crate) fn may_sleep(&self, position: usize) -> bool {
+        let is_tip = |at| matches!(self.inputs.get(at), Some(Input::Tip(_)));
+        let has_payment = !self.payments.is_empty();
+        has_payment && self.has_one_truth && is_tip(position) && is_tip(position + 1)
     }
 }
 
@@ -150,7 +175,7 @@ impl Making {
     fn make(&mut self) {
         let Scenario { shape, fate, other, .. } = self.scenario;
         let parts: &[usize] = match shape {
-            Shape::Direct | Shape::Probe => &[0],
+            Shape::Direct | Shape::Probe | Shape::Again => &[0],
             Shape::TwoParts => &[0, 1],
             Shape::ThreeParts => &[0, 1, 1],
             Shape::Retry => &[1],
@@ -182,6 +207,12 @@ impl Making {
         if let (Shape::Forward, Fate::Closed(..)) = (shape, other) {
             self.resolve_inbound(is_paid);
         }
+        if shape == Shape::Again {
+            let ids = self.pay(2, parts, other == Fate::Fulfilled);
+            self.settle_off_chain(0, &ids, other);
+            self.inputs.push(Input::Drop);
+            self.bury(1);
+        }
         if let (true, Fate::Closed(..)) = (has_other, other) {
             self.close_other(&ids[1..]);
         }
@@ -190,13 +221,15 @@ impl Making {
 
     /// Sends a payment and takes the answers of its channels in.
     fn pay(&mut self, number: u8, parts: &[usize], is_paid: bool) -> Vec<HtlcId> {
-        let preimage = PaymentPreimage([number; 32]);
+        // Another payment of the same invoice: the hash tells nothing apart.
+        let preimage = PaymentPreimage([1; 32]);
+        let id = if self.scenario.shape == Shape::Again { 1 } else { number };
         let parts = self.parts(parts, FEE_MSAT);
         let is_probe = self.scenario.shape == Shape::Probe && number == 1;
         let is_retried = self.scenario.shape == Shape::Retry && number == 1;
         let attempts_max = if is_retried { 2 } else { 1 };
         let intent = |round: u8| Intent {
-            payment_id: PaymentId([number; 32]),
+            payment_id: PaymentId([id; 32]),
             generation: generation(number, round),
             attempt: 0,
             payment_hash: preimage.payment_hash(),
@@ -438,7 +471,10 @@ impl Making {
             Close::Revoked => Which { owner: Side::Remote, behind_newest: 1 },
         };
         let before = self.tip;
-        self.mine(self.channels[0].closing(which));
+        // A swap of the peer's own: first its newest commitment, which is without the HTLC.
+        let is_own_swap = self.scenario.reorg == Reorg::Swap && close == Close::PeersPrevious;
+        let first = if is_own_swap { newest(Side::Remote) } else { which };
+        self.mine(self.channels[0].closing(first));
         if self.scenario.reorg == Reorg::Closing {
             if end == End::Claimed {
                 self.mine(self.claim(which, close, end, htlc_id));
@@ -448,7 +484,7 @@ impl Making {
             self.mine(self.channels[0].closing(which));
         }
         let which = if self.scenario.reorg == Reorg::Swap {
-            let other = newest(which.owner.other());
+            let other = if is_own_swap { which } else { newest(which.owner.other()) };
             self.go_back_to(before);
             self.mine(self.channels[0].closing(other));
             other
@@ -479,8 +515,9 @@ impl Making {
                 self.bury(1);
                 self.mine(claim(self, end));
             }
-            Reorg::BelowFinality => {
-                self.bury(4);
+            Reorg::BelowFinality | Reorg::BeyondFinality => {
+                let is_final = self.scenario.reorg == Reorg::BeyondFinality;
+                self.bury(if is_final { 6 } else { 4 });
                 self.go_back_to(before);
                 let other = match end {
                     End::Claimed => End::TakenBack,
@@ -504,7 +541,7 @@ impl Making {
     /// Nothing resolves what has no output but the depth of the closing.
     fn resolve_dust(&mut self, closed: BlockRef) {
         let depth = match self.scenario.reorg {
-            Reorg::None | Reorg::Swap | Reorg::Closing => return,
+            Reorg::None | Reorg::Swap | Reorg::Closing | Reorg::BeyondFinality => return,
             Reorg::OneBlock => 1,
             Reorg::BelowFinality => 4,
         };

@@ -8,8 +8,8 @@ use lastword_engine::{Driver, EngineError, NoObserver, Observer};
 use lastword_ports::Ledger as _;
 use lastword_reload::{Action, Planned};
 use lastword_types::{
-    EntryState, HtlcDirection, HtlcKey, HtlcOrigin, Intent, MonitorUpdate, PaymentState,
-    RemovalReason, Verdict,
+    EntryState, Generation, HtlcDirection, HtlcKey, HtlcOrigin, Intent, MonitorUpdate,
+    PaymentState, RemovalReason, Verdict,
 };
 
 use crate::chain::Chain;
@@ -69,7 +69,9 @@ impl<'a> Living<'a> {
         // The chain went on; the node learns of it with its next input.
         let seen = life.inputs[..case.position].iter().rev().find_map(|input| match input {
             Input::Tip(tip) => Some(*tip),
-            Input::Send(_) | Input::Retry(_) | Input::Claim | Input::Updates(_) => None,
+            Input::Send(_) | Input::Retry(_) | Input::Claim | Input::Updates(_) | Input::Drop => {
+                None
+            }
         });
         let chain = Chain::new(Arc::clone(&life.blocks), seen.unwrap_or(life.birth));
         let observer: Box<dyn Observer> = match watch {
@@ -104,7 +106,13 @@ impl<'a> Living<'a> {
             Input::Claim => self.claim()?,
             Input::Updates(updates) => self.update(updates)?,
             Input::Tip(tip) => self.chain.move_to(*tip),
+            Input::Drop => {
+                self.case.memory.is_pruned = true;
+                self.note();
+                self.driver.drop_tombstones()?;
+            }
         }
+        self.check_busy()?;
         self.driver.poll_chain()?;
         self.listen()?;
         self.follow_advice()?;
@@ -129,7 +137,13 @@ impl<'a> Living<'a> {
         let (mut round, was_tried) = self.case.rounds[payment];
         let rounds = &self.life.payments[payment].rounds;
         if was_tried {
-            if self.has_left(&rounds[round].first.intent)? {
+            let intent = &rounds[round].first.intent;
+            let is_busy = self.is_busy(intent);
+            if self.has_left(intent)? {
+                self.case.memory.was_sent(intent.generation);
+                if self.case.memory.must_be_busy(intent.generation) && !is_busy {
+                    return Err(Error(format!("id {} is given away", intent.payment_id)));
+                }
                 return Ok(());
             }
             // It did not survive, so the caller begins anew, as another incarnation; and hears first
@@ -143,7 +157,28 @@ impl<'a> Living<'a> {
         self.steps += 1;
         let attempt = &rounds[round].first;
         self.driver.send_payment(attempt.intent.clone(), attempt.updates.clone())?;
+        self.case.memory.was_sent(attempt.intent.generation);
+        self.note();
         Ok(())
+    }
+
+    /// A payment that was accepted and not told of holds its id: another one is refused (rule R8).
+    pub(crate) fn check_busy(&mut self) -> Result<(), Error> {
+        let life = self.life;
+        for (at, payment) in life.payments.iter().enumerate() {
+            let intent = &payment.rounds[self.case.rounds[at].0].first.intent;
+            if self.case.memory.must_be_busy(intent.generation) && !self.is_busy(intent) {
+                return Err(Error(format!("id {} is given away", intent.payment_id)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether another payment of the same id is refused as that, before anything else is said.
+    fn is_busy(&mut self, intent: &Intent) -> bool {
+        let other = Intent { generation: Generation([0; 16]), ..intent.clone() };
+        let refused = self.driver.send_payment(other, Vec::new());
+        matches!(refused, Err(EngineError::PaymentIdBusy(_)))
     }
 
     /// The caller makes the attempt that it is advised to make.

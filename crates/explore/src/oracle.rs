@@ -37,6 +37,10 @@ pub(crate) struct Memory {
     told: Vec<(Generation, EventKind, u64)>,
     /// Generations of which a release is durable.
     over: BTreeSet<Generation>,
+    /// Generations that the node accepted.
+    sent: BTreeSet<Generation>,
+    /// Whether what was remembered of payments that were over may be gone.
+    pub(crate) is_pruned: bool,
     /// Alarms, which no scenario but a breach has.
     alarms: usize,
 }
@@ -104,6 +108,10 @@ impl Memory {
             self.alarms += 1;
             return Ok(());
         };
+        // From a book that is older than what was dropped the node can tell no more than this.
+        if key.kind == EventKind::Unknown && self.is_pruned {
+            return Ok(());
+        }
         let line = (key.generation, key.kind, heard.print_of(event));
         if self.over.contains(&key.generation) && is_terminal(key.kind) {
             return Err(format!("told again after it was durably released: {event:?}"));
@@ -157,6 +165,18 @@ impl Memory {
             | EventKind::Claimed
             | EventKind::PathFailed { .. } => Ok(()),
         }
+    }
+
+    /// The node accepted a payment.
+    pub(crate) fn was_sent(&mut self, generation: Generation) {
+        self.sent.insert(generation);
+    }
+
+    /// Says whether a payment was accepted and its last word not told.
+    pub(crate) fn must_be_busy(&self, generation: Generation) -> bool {
+        let mut told = self.told.iter();
+        self.sent.contains(&generation)
+            && !told.any(|(of, kind, _)| *of == generation && is_terminal(*kind))
     }
 
     /// The node came back from recording that the user had handled an event.

@@ -19,16 +19,24 @@ pub enum Shape {
     Forward,
     /// A payment to this node, a part in each channel.
     Received,
+    /// Two payments of one id and one part each, one after the other, both ended off chain; then what
+    /// is remembered of them is dropped.
+    Again,
 }
 
 impl Shape {
     pub(crate) fn has_second_channel(self) -> bool {
         match self {
-            Self::Direct | Self::Probe => false,
+            Self::Direct | Self::Probe | Self::Again => false,
             Self::TwoParts | Self::ThreeParts | Self::Retry | Self::Forward | Self::Received => {
                 true
             }
         }
+    }
+
+    /// Says whether more than one fate is told apart.
+    fn has_other(self) -> bool {
+        self.has_second_channel() || self == Self::Again
     }
 }
 
@@ -76,7 +84,9 @@ pub enum Reorg {
     OneBlock,
     /// The resolution when it is five deep; the other side gets the output then.
     BelowFinality,
-    /// The closing; the other side's commitment takes its place.
+    /// The resolution when it is final; the other side gets the output then, which changes nothing.
+    BeyondFinality,
+    /// The closing; the other side's commitment takes its place, or that of the peer before.
     Swap,
     /// The closing when it is five deep, with what followed; it comes again.
     Closing,
@@ -121,9 +131,10 @@ impl fmt::Display for Scenario {
             Shape::Probe => "probe",
             Shape::Forward => "forward",
             Shape::Received => "received",
+            Shape::Again => "again",
         };
         write!(f, "{shape}/{}", FateName(self.fate))?;
-        if self.shape.has_second_channel() {
+        if self.shape.has_other() {
             write!(f, "/{}", FateName(self.other))?;
         }
         f.write_str(if self.is_dust { "/dust" } else { "" })?;
@@ -131,6 +142,7 @@ impl fmt::Display for Scenario {
             Reorg::None => "",
             Reorg::OneBlock => "/reorg-1",
             Reorg::BelowFinality => "/reorg-5",
+            Reorg::BeyondFinality => "/reorg-7",
             Reorg::Swap => "/reorg-swap",
             Reorg::Closing => "/reorg-closing",
         })
@@ -162,21 +174,16 @@ impl fmt::Display for FateName {
 
 /// Returns every scenario, each valid one once.
 pub fn scenarios() -> Vec<Scenario> {
-    let shapes = [
-        Shape::Direct,
-        Shape::TwoParts,
-        Shape::ThreeParts,
-        Shape::Retry,
-        Shape::Probe,
-        Shape::Forward,
-        Shape::Received,
-    ];
-    let reorgs = [Reorg::None, Reorg::OneBlock, Reorg::BelowFinality, Reorg::Swap, Reorg::Closing];
+    let one = [Shape::Direct, Shape::Probe, Shape::Again];
+    let two = [Shape::TwoParts, Shape::ThreeParts, Shape::Retry, Shape::Forward, Shape::Received];
+    let shapes = one.into_iter().chain(two);
+    let deep = [Reorg::BelowFinality, Reorg::BeyondFinality, Reorg::Closing];
+    let reorgs = || [Reorg::None, Reorg::OneBlock, Reorg::Swap].into_iter().chain(deep);
     let mut all = Vec::new();
     for shape in shapes {
         for fate in fates() {
             for is_dust in [false, true] {
-                for reorg in reorgs {
+                for reorg in reorgs() {
                     for other in others(shape) {
                         let scenario = Scenario { shape, fate, other, is_dust, reorg };
                         all.extend(is_valid(scenario).then_some(scenario));
@@ -201,6 +208,7 @@ fn others(shape: Shape) -> Vec<Fate> {
         Shape::TwoParts | Shape::ThreeParts => {
             vec![Fate::Fulfilled, Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)]
         }
+        Shape::Again => vec![Fate::Fulfilled, Fate::Failed],
         Shape::Retry => vec![Fate::Failed, Fate::Closed(Close::Ours, End::TakenBack)],
         Shape::Received => vec![Fate::Fulfilled],
         // How its output ends follows from the outbound half.
@@ -217,8 +225,18 @@ fn is_valid(scenario: Scenario) -> bool {
         Fate::Closed(close, end) => {
             // Nobody gets what has no output, and only the newest commitments take each other's place.
             let has_end = !scenario.is_dust || end == End::TakenBack;
-            let can_swap = matches!(close, Close::Ours | Close::PeersLatest);
-            has_end && (scenario.reorg != Reorg::Swap || can_swap)
+            let is_sent = !matches!(scenario.shape, Shape::Forward | Shape::Received);
+            let can_swap = match close {
+                Close::Ours | Close::PeersLatest => true,
+                Close::PeersPrevious => is_sent,
+                Close::Revoked => false,
+            };
+            let has_reorg = match scenario.reorg {
+                Reorg::Swap => can_swap,
+                Reorg::BeyondFinality => is_sent && !scenario.is_dust,
+                Reorg::None | Reorg::OneBlock | Reorg::BelowFinality | Reorg::Closing => true,
+            };
+            has_end && has_reorg && scenario.shape != Shape::Again
         }
     }
 }

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use bitcoin::Transaction;
 use lastword_types::{
-    Alarm, BookEpoch, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect, Generation,
-    Htlc, HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState, MempoolEvidence,
-    MonitorRecord, MonitorState, MonitorUpdate, NewChannel, PaymentId, Side, Told, UpdateId,
-    UpdateStep, Verdict,
+    Alarm, BookEpoch, Bug, Card, ChainDelta, ClaimRequest, Close, CommitmentNumber, Effect,
+    Generation, Htlc, HtlcClaim, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcState,
+    MempoolEvidence, MonitorRecord, MonitorState, MonitorUpdate, NewChannel, PaymentId, Side, Told,
+    UpdateId, UpdateStep, Verdict,
 };
 
 use crate::block::{self, BlockDraft};
@@ -581,7 +581,9 @@ impl Monitor {
 
     fn commit_prune(&mut self, behind: BookEpoch) -> Vec<Effect> {
         self.state.tombstones.clear();
-        self.state.pruned_behind = behind;
+        if !Bug::TombstonesWithoutEpoch.is_planted() {
+            self.state.pruned_behind = behind;
+        }
         self.index.buried.clear();
         Vec::from([Effect::CardChanged])
     }
@@ -608,11 +610,17 @@ impl Monitor {
         self.index.reread_spends(&self.state);
         // Evidence comes before time: a preimage in the very block that would have made a failure
         // final still beats it.
-        for (key, preimage, how) in shown {
+        let kept = if Bug::EvidenceNotKept.is_planted() { Vec::new() } else { shown };
+        for (key, preimage, how) in kept {
             if let Some(htlc) = self.state.htlcs.get_mut(&key) {
                 let mut marks = Marks::of(htlc);
                 marks.show(preimage, how);
                 marks.write_to(htlc);
+            }
+            let hash = preimage.payment_hash();
+            let twins = self.state.htlcs.values_mut().filter(|it| it.htlc.payment_hash == hash);
+            for twin in twins.filter(|_| Bug::HashIsIdentity.is_planted()) {
+                twin.fulfilled.get_or_insert((preimage, how));
             }
         }
         // It is above the best block, or that block itself with more that was found in it.

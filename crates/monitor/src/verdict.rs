@@ -47,7 +47,8 @@ fn proven(state: &MonitorState, closing: Option<&Closing>, htlc: &HtlcState) -> 
     if let Some(reason) = htlc.failed {
         return Verdict::Failed { reason };
     }
-    if let Some((preimage, how)) = htlc.fulfilled {
+    let is_beaten = state.funding_spend.is_some() && Bug::PreimageNotTerminal.is_planted();
+    if let Some((preimage, how)) = htlc.fulfilled.filter(|_| !is_beaten) {
         return Verdict::Fulfilled { preimage, how };
     }
     let Some(spend) = &state.funding_spend else {
@@ -95,6 +96,7 @@ fn off_chain(state: &MonitorState, htlc: &HtlcState) -> Verdict {
 /// the channel: then it may be the one that was broadcast, and its successor came too late.
 fn may_confirm(state: &MonitorState, htlc: &HtlcState) -> bool {
     let remote_previous = state.remote_previous.as_ref();
+    let remote_previous = remote_previous.filter(|_| !Bug::UnrevokedForgotten.is_planted());
     let local_previous = state.local_previous.as_ref().filter(|_| state.fail_channel);
     holds(htlc, Side::Local, state.local.commitment.number)
         || holds(htlc, Side::Remote, state.remote.number)
@@ -143,6 +145,9 @@ fn absent(state: &MonitorState, closed: BlockRef, htlc: &HtlcState) -> Verdict {
         Some(RemovalReason::Failed { code }) => HtlcFailure::Removed { code },
         Some(RemovalReason::Fulfilled { .. }) | None => HtlcFailure::Absent,
     };
+    if Bug::AbsentIsFailed.is_planted() {
+        return Verdict::Failed { reason };
+    }
     if Bug::DustForgotten.is_planted() { Verdict::Live } else { failing(state, closed, reason) }
 }
 

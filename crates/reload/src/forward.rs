@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use lastword_ports::{InboundState, LedgerState};
 use lastword_types::{
-    EntryState, HtlcClaim, HtlcDirection, HtlcFailure, HtlcKey, LedgerEntry, PaymentHash,
+    Bug, EntryState, HtlcClaim, HtlcDirection, HtlcFailure, HtlcKey, LedgerEntry, PaymentHash,
     PaymentPreimage, PreimageSource, ReleasePaymentComplete, Told, Verdict,
 };
 
@@ -73,7 +73,11 @@ pub(crate) fn plan_forward(
     claimed: &mut BTreeSet<HtlcKey>,
     actions: &mut Vec<Planned>,
 ) {
-    let half = InboundHalf::read(view, inbound);
+    let half = if Bug::OutboundForgotten.is_planted() {
+        InboundHalf::Settled(Reason::InboundResolved)
+    } else {
+        InboundHalf::read(view, inbound)
+    };
     let is_settled = match half {
         InboundHalf::Waits { .. } | InboundHalf::Unknown => false,
         InboundHalf::Settled(_) => true,
@@ -86,11 +90,18 @@ pub(crate) fn plan_forward(
     }
     match (half, verdict) {
         (InboundHalf::Waits { claimable }, Verdict::Fulfilled { preimage, .. }) => {
-            if claimable == Some(preimage.payment_hash()) && claimed.insert(inbound) {
+            let is_kept = !Bug::ClaimNotKept.is_planted();
+            let is_it = claimable == Some(preimage.payment_hash()) && is_kept;
+            if is_it && claimed.insert(inbound) {
                 act(claim(inbound, outbound, preimage), Reason::OutboundFulfilled);
             }
             let action = Action::ClaimInbound { inbound, outbound, preimage };
             act(action, Reason::OutboundFulfilled);
+        }
+        (InboundHalf::Waits { .. }, Verdict::Failing { reason, .. })
+            if Bug::ForwardFailedEarly.is_planted() =>
+        {
+            act(Action::FailInbound { inbound, outbound, reason }, why(reason));
         }
         (InboundHalf::Waits { .. }, Verdict::Failed { reason }) => {
             act(Action::FailInbound { inbound, outbound, reason }, why(reason));

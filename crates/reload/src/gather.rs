@@ -274,7 +274,10 @@ pub(crate) fn gather(
             }
         });
     }
+    let held = view.payments.payment(payment_id).map(|held| held.intent.generation);
     for ((generation, ..), part) in found {
+        let merged = held.filter(|_| Bug::GenerationsMerged.is_planted());
+        let generation = merged.unwrap_or(generation);
         traces.parts.entry(generation).or_default().push(part);
     }
     traces

@@ -383,7 +383,8 @@ impl Case<'_, '_> {
         must_wait: &dyn Fn(&Story<'_>, &Part) -> bool,
     ) {
         let undelivered = self.story.parts.iter().filter(|part| part.is_undelivered());
-        for part in undelivered.filter(|part| part.verdict.is_final()) {
+        let is_kept = |part: &Part| Bug::FirstAttemptKept.is_planted() && part.origin.attempt == 0;
+        for part in undelivered.filter(|part| part.verdict.is_final() && !is_kept(part)) {
             if !must_wait(&self.story, part) {
                 self.actions.push(release(self.story.generation, part, outcome, reason));
             }

@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 
 use lastword_ports::{Ledger, LedgerState};
 use lastword_types::{
-    AmountMsat, ChannelId, EntryState, Event, EventKey, HtlcClaim, HtlcDirection, HtlcId, HtlcKey,
-    HtlcOrigin, LedgerEntry, PaymentHash, PaymentPreimage, PreimageSource, ReleasePaymentComplete,
-    Told,
+    AmountMsat, Bug, ChannelId, EntryState, Event, EventKey, HtlcClaim, HtlcDirection, HtlcId,
+    HtlcKey, HtlcOrigin, LedgerEntry, PaymentHash, PaymentPreimage, PreimageSource,
+    ReleasePaymentComplete, Told,
 };
 
 use crate::action::{Action, Planned};
@@ -180,7 +180,9 @@ pub(crate) fn plan_received(
         for (channel_id, reason) in waits {
             act(Action::WaitForPart { payment_hash, channel_id }, reason);
         }
-    } else if is_whole && view.payments.is_handled(payment.key()) {
+    } else if is_whole
+        && (view.payments.is_handled(payment.key()) || Bug::ClaimReleasedEarly.is_planted())
+    {
         release(untold, Reason::Handled, &mut act);
     } else if is_whole && !untold.is_empty() {
         let (payment_id, events) = (payment.key().payment_id, Vec::from([payment.event(claimed)]));

@@ -82,6 +82,46 @@ bugs! {
     TipBeforeBlock, "tip-before-block", "M6", "B059", Crash;
     /// The events of a payment come last first.
     LastWordFirst, "last-word-first", "order", "B081", Crash;
+    /// A preimage that was seen is forgotten with the block that showed it.
+    EvidenceNotKept, "evidence-not-kept", "M1", "B039, B059", Crash;
+    /// What the chain shows beats a preimage that was seen before.
+    PreimageNotTerminal, "preimage-not-terminal", "M1", "B002", Crash;
+    /// A preimage counts for every HTLC of its hash.
+    HashIsIdentity, "hash-is-identity", "M2", "W11, B001", Crash;
+    /// A commitment that the peer has not revoked yet cannot confirm.
+    UnrevokedForgotten, "unrevoked-forgotten", "M1", "B003, B086", Crash;
+    /// What has no output in the closing transaction has failed at once.
+    AbsentIsFailed, "absent-is-failed", "M1", "B045", Crash;
+    /// A preimage beats a failure that was told.
+    LatePreimageWins, "late-preimage-wins", "M1", "W2", Crash;
+    /// The entries of all generations of an id are one payment.
+    GenerationsMerged, "generations-merged", "R7", "W7, B062", Crash;
+    /// What was queued is told, whatever the ledgers say since.
+    QueuedIsBelieved, "queued-is-believed", "R3", "W3", Crash;
+    /// Only retries are released, not what was tried first.
+    FirstAttemptKept, "first-attempt-kept", "R5", "W13, B108", Crash;
+    /// That a payment may be tried again is forgotten.
+    RetryLost, "retry-lost", "R5", "B037", Crash;
+    /// An id is free while its payment goes on.
+    IdFreeTooEarly, "id-free-too-early", "R8", "W6, B062", Crash;
+    /// After a start no claim is asked for before something happens.
+    ClaimsForgotten, "claims-forgotten", "M4", "B067", Sim;
+    /// Blocks that a channel saw beyond the recorded tip are kept, although they may be gone.
+    UnknownBlocksKept, "unknown-blocks-kept", "M5", "B134", Crash;
+    /// A card is believed although its channel has a later record.
+    CardBelieved, "card-believed", "M6", "B064", Crash;
+    /// A sync that fails counts as one that did not.
+    SyncFailureIgnored, "sync-failure-ignored", "R4", "B061", Sim;
+    /// Tombstones are dropped without a note behind which epoch.
+    TombstonesWithoutEpoch, "tombstones-without-epoch", "R10", "W4", Crash;
+    /// The outbound half of a forward is released before the inbound half is settled.
+    OutboundForgotten, "outbound-forgotten", "R12", "B041", Sim;
+    /// The inbound half of a forward is failed while the outbound one may still be taken.
+    ForwardFailedEarly, "forward-failed-early", "R12", "W10", Sim;
+    /// That the inbound half of a forward is to be claimed is told to the node and not kept.
+    ClaimNotKept, "claim-not-kept", "R12", "B043", Crash;
+    /// A received payment is released when it is claimed, whether the user has heard of it or not.
+    ClaimReleasedEarly, "claim-released-early", "R13", "B085", Sim;
 }
 
 /// What is known of a bug.

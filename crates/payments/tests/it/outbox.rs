@@ -244,3 +244,41 @@ fn what_is_set_anew_while_a_reader_holds_it_is_not_read_twice() {
     acknowledge(&mut outbox, read[0].0);
     assert_eq!(events(&outbox.read_after(None, 9)), [event(1, path_taken(0))]);
 }
+
+#[test]
+fn only_what_was_given_away_and_has_not_come_back_is_in_flight() {
+    let mut outbox = Outbox::new();
+    let (mine, other) = (event(1, EventKind::Sent), event(2, EventKind::Sent));
+    outbox.set(id(1), vec![mine.clone()]);
+    assert!(!outbox.is_in_flight(&mine), "it waits");
+    assert_eq!(outbox.next(), Some(mine.clone()));
+    assert!(outbox.is_in_flight(&mine) && !outbox.is_in_flight(&other));
+    assert!(!outbox.is_in_flight(&event(1, EventKind::Failed)), "another one of that payment");
+    outbox.handled(&mine);
+    assert!(!outbox.is_in_flight(&mine));
+
+    outbox.push_alarm(alarm(1));
+    assert!(!outbox.is_in_flight(&Event::Alarm(alarm(1))));
+    assert!(outbox.next().is_some());
+    assert!(outbox.is_in_flight(&Event::Alarm(alarm(1))));
+    assert!(!outbox.is_in_flight(&Event::Alarm(alarm(2))));
+}
+
+#[test]
+fn a_channel_is_named_by_what_waits_and_by_what_is_in_flight() {
+    let mut outbox = Outbox::new();
+    let channel_id = alarm(1).channel_id();
+    let other = lastword_types::ChannelId([0xee; 32]);
+    assert!(!outbox.names(channel_id));
+    outbox.push_alarm(alarm(1));
+    assert!(outbox.names(channel_id) && !outbox.names(other));
+    let told = outbox.next().unwrap();
+    assert!(outbox.names(channel_id) && !outbox.names(other));
+    outbox.handled(&told);
+    assert!(!outbox.names(channel_id));
+
+    let path = event(1, path_failed(0));
+    let named = path.channel_id().unwrap();
+    outbox.set(id(1), vec![path]);
+    assert!(outbox.names(named) && !outbox.names(other));
+}
