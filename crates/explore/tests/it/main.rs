@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use lastword_explore::{Counts, Explorer, Options, Scenario, scenarios};
 
-const CALM: Options = Options { second_every: 0, is_lying_disk: false, until: None };
+const CALM: Options =
+    Options { first_every: 1, second_every: 0, is_lying_disk: false, until: None };
 
 fn explore(options: Options, wanted: impl Fn(usize, &Scenario) -> bool) -> (Counts, usize) {
     let mut explorer = Explorer::new(options);
