@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::run::{cargo, check, output, root};
 
 /// The parts, by the word that the measured program knows.
-const PARTS: [&str; 3] = ["block", "update", "restart"];
+const PARTS: [&str; 5] = ["block", "update", "restart", "walk", "plan"];
 /// How much more or less than the file says is let pass, in hundredths.
 const BAND_PERCENT: u64 = 5;
 

@@ -96,7 +96,7 @@ impl Inbound {
 #[derive(Debug, Default)]
 pub(crate) struct Subjects {
     /// The payments, each with channels that are known to concern it.
-    pub(crate) payments: BTreeMap<PaymentId, BTreeSet<ChannelId>>,
+    pub(crate) payments: BTreeMap<PaymentId, Vec<ChannelId>>,
     /// The forwards, by their outbound half.
     pub(crate) forwards: BTreeMap<HtlcKey, Outbound>,
     /// The received payments.
@@ -187,7 +187,10 @@ impl Subjects {
             match &entry.htlc.origin {
                 HtlcOrigin::Payment(origin) => {
                     let channels = self.payments.entry(origin.payment_id).or_default();
-                    channels.insert(entry.key.channel_id);
+                    // The entries of a ledger come together.
+                    if channels.last() != Some(&entry.key.channel_id) {
+                        channels.push(entry.key.channel_id);
+                    }
                 }
                 HtlcOrigin::Forward(origin) => {
                     let LedgerEntry { verdict, is_inbound_on_chain, .. } = entry;
@@ -210,8 +213,8 @@ pub(crate) fn channels_of(intent: &Intent) -> impl Iterator<Item = ChannelId> + 
 /// Every trace of a payment in the ledgers, by generation.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Its entries, each generation's in the order of attempt and part.
-    pub(crate) parts: BTreeMap<Generation, Vec<Part>>,
+    /// Its entries, each generation's together, in the order of attempt and part.
+    pub(crate) parts: Vec<Part>,
     /// What its tombstones say that the user was told.
     pub(crate) buried: BTreeMap<Generation, Outcome>,
 }
@@ -219,7 +222,21 @@ pub(crate) struct Found {
 impl Found {
     /// Returns every generation that has left a trace.
     pub(crate) fn generations(&self) -> BTreeSet<Generation> {
-        self.parts.keys().chain(self.buried.keys()).copied().collect()
+        self.generations_of_parts().chain(self.buried.keys().copied()).collect()
+    }
+
+    /// Returns every generation that has an entry, in their order.
+    pub(crate) fn generations_of_parts(&self) -> impl Iterator<Item = Generation> + '_ {
+        let generations =
+            self.parts.chunk_by(|one, next| generation_of(one) == generation_of(next));
+        generations.filter_map(|parts| parts.first().map(generation_of))
+    }
+
+    /// Returns the entries of a generation, in the order of attempt and part.
+    pub(crate) fn parts_of(&self, generation: Generation) -> &[Part] {
+        let first = self.parts.partition_point(|part| generation_of(part) < generation);
+        let last = self.parts.partition_point(|part| generation_of(part) <= generation);
+        self.parts.get(first..last).unwrap_or_default()
     }
 
     /// All parts of a generation were told one outcome. Should two differ, the one that says sent is
@@ -232,6 +249,10 @@ impl Found {
     }
 }
 
+fn generation_of(part: &Part) -> Generation {
+    part.origin.generation
+}
+
 /// Returns every trace of a payment, by generation, each in the order of attempt and part.
 ///
 /// Asks the channels that are known to concern it and, from each entry that is found, those of its
@@ -239,19 +260,17 @@ impl Found {
 pub(crate) fn gather(
     view: &View<'_>,
     payment_id: PaymentId,
-    channels: &BTreeSet<ChannelId>,
+    channels: impl IntoIterator<Item = ChannelId>,
 ) -> Found {
-    let mut to_ask = channels.clone();
-    if let Some(payment) = view.payments.payment(payment_id) {
-        to_ask.extend(channels_of(payment.intent));
-    }
-    let mut asked = BTreeSet::new();
-    let mut found = BTreeMap::new();
+    let mut to_ask: Vec<ChannelId> = channels.into_iter().collect();
+    let held = view.payments.payment(payment_id).map(|payment| payment.intent);
+    to_ask.extend(held.into_iter().flat_map(channels_of));
+    // Sorted. Nearly every payment has a handful of channels.
+    let mut asked: Vec<ChannelId> = Vec::new();
     let mut traces = Found::default();
-    while let Some(channel_id) = to_ask.pop_first() {
-        if !asked.insert(channel_id) {
-            continue;
-        }
+    while let Some(channel_id) = to_ask.pop() {
+        let Err(place) = asked.binary_search(&channel_id) else { continue };
+        asked.insert(place, channel_id);
         let ledger = match view.ledgers.ledger(channel_id) {
             LedgerState::Present(ledger) => ledger,
             LedgerState::Missing | LedgerState::Damaged => continue,
@@ -263,9 +282,7 @@ pub(crate) fn gather(
                 if !Bug::SiblingForgotten.is_planted() {
                     to_ask.extend(part.channels());
                 }
-                let origin = &part.origin;
-                let place = (origin.generation, origin.attempt, origin.part, part.key);
-                found.insert(place, part);
+                traces.parts.push(part);
             }
         });
         ledger.tombstones_of(payment_id, &mut |tombstone| {
@@ -274,11 +291,12 @@ pub(crate) fn gather(
             }
         });
     }
-    let held = view.payments.payment(payment_id).map(|held| held.intent.generation);
-    for ((generation, ..), part) in found {
-        let merged = held.filter(|_| Bug::GenerationsMerged.is_planted());
-        let generation = merged.unwrap_or(generation);
-        traces.parts.entry(generation).or_default().push(part);
+    if let (true, Some(held)) = (Bug::GenerationsMerged.is_planted(), held) {
+        traces.parts.iter_mut().for_each(|part| part.origin.generation = held.generation);
     }
+    traces.parts.sort_unstable_by_key(|part| {
+        let origin = &part.origin;
+        (origin.generation, origin.attempt, origin.part, part.key)
+    });
     traces
 }

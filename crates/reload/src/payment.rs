@@ -61,18 +61,16 @@ pub(crate) fn plan_payment(
         let intent = book.map(|book| book.intent).filter(|_| held == Some(generation));
         Story::read(view, (payment_id, generation), found, intent)
     };
-    let undelivered: Vec<Story<'_>> = found
-        .parts
-        .keys()
-        .map(|generation| read(*generation))
-        .filter(Story::has_undelivered)
-        .collect();
+    let generations = found.generations_of_parts();
+    let mut undelivered: Vec<Story<'_>> =
+        generations.map(read).filter(Story::has_undelivered).collect();
     let Some(current) = current_generation(held, &undelivered) else {
         return;
     };
-    let mut case = Case { view, story: read(current), actions, told_anew: None };
-    case.resolve(book);
-    for other in undelivered.iter().filter(|story| story.generation != current) {
+    let place = undelivered.iter().position(|story| story.generation == current);
+    let story = place.map_or_else(|| read(current), |place| undelivered.remove(place));
+    Case { view, story, actions, told_anew: None }.resolve(book);
+    for other in &undelivered {
         plan_other(other, current, actions);
     }
 }

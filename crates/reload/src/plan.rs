@@ -108,7 +108,7 @@ pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
     let subjects = Subjects::of(scope, view);
     let mut actions = Vec::new();
     for (payment_id, channels) in &subjects.payments {
-        let found = gather(view, *payment_id, channels);
+        let found = gather(view, *payment_id, channels.iter().copied());
         plan_payment(view, *payment_id, &found, &mut actions);
     }
     // No HTLC is claimed twice in one plan, whatever contradicts itself: its ledger would refuse it.
@@ -147,10 +147,9 @@ pub fn may_drop(payment_id: PaymentId, view: &View<'_>) -> bool {
         PaymentState::Pending | PaymentState::Decided(_) => return false,
         PaymentState::Handled(_) => {}
     }
-    let found = gather(view, payment_id, &BTreeSet::new());
-    let parts = || found.parts.values().flatten();
-    let mut channels: BTreeSet<_> = parts().flat_map(Part::channels).collect();
+    let found = gather(view, payment_id, []);
+    let mut channels: BTreeSet<_> = found.parts.iter().flat_map(Part::channels).collect();
     channels.extend(channels_of(payment.intent));
     let is_read = |channel_id| matches!(view.ledgers.ledger(channel_id), LedgerState::Present(_));
-    channels.into_iter().all(is_read) && !parts().any(Part::is_undelivered)
+    channels.into_iter().all(is_read) && !found.parts.iter().any(Part::is_undelivered)
 }

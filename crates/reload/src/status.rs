@@ -81,7 +81,7 @@ pub fn status(
     view: &View<'_>,
     channels: &BTreeSet<ChannelId>,
 ) -> PaymentStatus {
-    let found = gather(view, payment_id, channels);
+    let found = gather(view, payment_id, channels.iter().copied());
     let book = view.payments.payment(payment_id);
     let held = book.map(|book| book.intent.generation);
     let read = |generation: Generation| {
@@ -145,8 +145,11 @@ pub fn retry_owed(payment_id: PaymentId, view: &View<'_>) -> Option<RetryOwed> {
         PaymentState::Decided(_) | PaymentState::Handled(_) => return None,
     }
     let generation = book.intent.generation;
-    let found = gather(view, payment_id, &BTreeSet::new());
-    let parts = found.parts.get(&generation)?;
+    let found = gather(view, payment_id, []);
+    let parts = found.parts_of(generation);
+    if parts.is_empty() {
+        return None;
+    }
     let story = Story::read(view, (payment_id, generation), &found, Some(book.intent));
     let is_over = story.told().is_some();
     let attempt = owed(&story, book.is_abandoned).filter(|_| !is_over)?;

@@ -61,7 +61,7 @@ impl<'a> Story<'a> {
         found: &'a Found,
         intent: Option<&Intent>,
     ) -> Self {
-        let parts = found.parts.get(&generation).map_or(&[][..], Vec::as_slice);
+        let parts = found.parts_of(generation);
         let mut story = Self {
             payment_id,
             generation,
@@ -72,19 +72,17 @@ impl<'a> Story<'a> {
             unreadable: BTreeMap::new(),
             hidden: BTreeSet::new(),
         };
-        let mut present: BTreeMap<u32, BTreeSet<PartIndex>> = BTreeMap::new();
-        for part in parts {
-            present.entry(part.origin.attempt).or_default().insert(part.origin.part);
-        }
-        let mut seen = BTreeSet::new();
-        for part in parts.iter().filter(|part| seen.insert(part.origin.attempt)) {
-            let present = &present[&part.origin.attempt];
-            let siblings = (0_u16..).map(PartIndex).zip(&part.origin.part_channels);
-            for (_, channel_id) in siblings.filter(|(index, _)| !present.contains(index)) {
+        for attempt in parts.chunk_by(|one, next| one.origin.attempt == next.origin.attempt) {
+            let is_present =
+                |index| attempt.binary_search_by_key(&index, |it| it.origin.part).is_ok();
+            let channels = attempt.first().map_or(&[][..], |part| &part.origin.part_channels);
+            let siblings = (0_u16..).map(PartIndex).zip(channels);
+            for (_, channel_id) in siblings.filter(|(index, _)| !is_present(*index)) {
                 story.note_absent(view, *channel_id);
             }
         }
-        if let Some(intent) = intent.filter(|intent| !present.contains_key(&intent.attempt)) {
+        let is_traced = |attempt| parts.iter().any(|part| part.origin.attempt == attempt);
+        if let Some(intent) = intent.filter(|intent| !is_traced(intent.attempt)) {
             for part in &intent.parts {
                 story.note_absent(view, part.channel_id);
             }
@@ -243,12 +241,9 @@ impl<'a> Story<'a> {
     pub(crate) fn intent(&self) -> Option<Intent> {
         let last = self.parts.last()?;
         let attempt = last.origin.attempt;
-        let mut seen = BTreeSet::new();
-        let parts: Vec<&Part> = self
-            .parts
-            .iter()
-            .filter(|part| part.origin.attempt == attempt && seen.insert(part.origin.part))
-            .collect();
+        let of_attempt = self.parts.iter().filter(|part| part.origin.attempt == attempt);
+        let mut parts: Vec<&Part> = of_attempt.collect();
+        parts.dedup_by_key(|part| part.origin.part);
         let first = parts.first()?;
         // The first part carries the caller's data itself, the others its hash.
         let metadata = first.origin.metadata.clone();
@@ -292,12 +287,15 @@ fn sent_by(part: &Part) -> Option<Outcome> {
     }
 }
 
-/// Leaves out what the user handled. Two entries that claim the same part share one event.
+/// Leaves out what the user handled. Two entries that claim the same part share one event; the events
+/// come in the order of the parts.
 fn unhandled(view: &View<'_>, events: impl Iterator<Item = Event>) -> Vec<Event> {
-    let mut seen = BTreeSet::new();
+    let mut last = None;
     events
         .filter(|event| {
-            event.key().is_some_and(|key| seen.insert(key) && !view.payments.is_handled(key))
+            let key = event.key();
+            let is_new = key != core::mem::replace(&mut last, key);
+            is_new && key.is_some_and(|key| !view.payments.is_handled(key))
         })
         .collect()
 }

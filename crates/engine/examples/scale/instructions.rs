@@ -10,7 +10,7 @@ use lastword_engine::Driver;
 use lastword_ports::LogId;
 use lastword_store::MemoryStore;
 
-use crate::{Result, block, memory, restart, update};
+use crate::{Result, block, memory, plan, restart, update};
 
 /// The word by which a part is asked for.
 pub(crate) const PART: &str = "--instructions";
@@ -19,6 +19,7 @@ const WATCHED: u32 = 10_000;
 const PENDING: u32 = 100;
 const OPEN: u32 = 2_000;
 const CLOSED: u32 = 20;
+const PLANNED: u32 = 50;
 
 /// What is counted; its name is how the tool finds it.
 #[inline(never)]
@@ -44,6 +45,14 @@ pub(crate) fn run(part: &str) -> Result<()> {
             let ports = memory::ports(Box::new(store));
             let driver = counted(|| Driver::start(ports))?;
             assert_eq!(driver.damaged(), []);
+        }
+        "walk" => {
+            let monitors = plan::Monitors::new(PLANNED)?;
+            assert!(counted(|| monitors.walk()) > 0, "there is something to tell");
+        }
+        "plan" => {
+            let monitors = plan::Monitors::new(PLANNED)?;
+            drop(counted(|| monitors.plan()));
         }
         _ => return Err(format!("there is no part {part}").into()),
     }

@@ -6,7 +6,7 @@ use lastword_engine::{NoChannels, NoForwards};
 use lastword_monitor::Monitor;
 use lastword_payments::Payments;
 use lastword_ports::{Ledger, LedgerState, Ledgers};
-use lastword_reload::{Scope, View, plan};
+use lastword_reload::{Plan, Scope, View, plan};
 use lastword_types::{BookEpoch, ChannelId, HtlcDirection, HtlcOrigin, MonitorState};
 
 use crate::memory::channel_id;
@@ -18,28 +18,13 @@ const HTLCS: u32 = 100;
 const ROUNDS: u32 = 5;
 
 pub(crate) fn measure() -> Result<Vec<Line>> {
-    let monitors = Monitors::new()?;
+    let monitors = Monitors::new(CHANNELS)?;
     let walk = least(
         ROUNDS,
         || (),
-        |()| {
-            let mut count = 0_u32;
-            monitors.for_each(&mut |ledger| {
-                ledger.for_each_undelivered(&mut |entry| {
-                    count += u32::from(entry.verdict.is_final());
-                });
-            });
-            assert_eq!(count, CHANNELS * HTLCS, "each was fulfilled, and nobody knows");
-        },
+        |()| assert_eq!(monitors.walk(), CHANNELS * HTLCS, "each was fulfilled, nobody knows"),
     );
-    let payments = Payments::new();
-    let view = View {
-        ledgers: &monitors,
-        payments: &payments,
-        forwards: &NoForwards,
-        channels: &NoChannels,
-    };
-    let planned = least(ROUNDS, || (), |()| plan(&Scope::All, &view).actions.len());
+    let planned = least(ROUNDS, || (), |()| monitors.plan());
     let what = "planning 100,000 undelivered HTLCs in 1,000 monitors".into();
     let unit = "of walking them";
     Ok(vec![
@@ -55,10 +40,10 @@ pub(crate) fn measure() -> Result<Vec<Line>> {
 }
 
 /// Monitors, each with HTLCs whose outcome nobody was told.
-struct Monitors(BTreeMap<ChannelId, Monitor>);
+pub(crate) struct Monitors(BTreeMap<ChannelId, Monitor>);
 
 impl Monitors {
-    fn new() -> Result<Self> {
+    pub(crate) fn new(channels: u32) -> Result<Self> {
         let mut tape = Tape::new(channel_id(0))?;
         for _ in 0..HTLCS {
             let htlc_id = tape.add(HtlcDirection::Offered)?;
@@ -66,9 +51,27 @@ impl Monitors {
         }
         let pattern = tape.monitor.state();
         let monitor = |number| Ok(Monitor::restore(state_like(pattern, number))?);
-        let monitors: Result<Vec<Monitor>> = (0..CHANNELS).map(monitor).collect();
+        let monitors: Result<Vec<Monitor>> = (0..channels).map(monitor).collect();
         let by_channel = monitors?.into_iter().map(|monitor| (monitor.head().channel_id, monitor));
         Ok(Self(by_channel.collect()))
+    }
+
+    /// Visits every entry, and returns how many are decided.
+    pub(crate) fn walk(&self) -> u32 {
+        let mut count = 0_u32;
+        self.for_each(&mut |ledger| {
+            ledger.for_each_undelivered(&mut |entry| {
+                count += u32::from(entry.verdict.is_final());
+            });
+        });
+        count
+    }
+
+    /// Plans for an empty book.
+    pub(crate) fn plan(&self) -> Plan {
+        let payments = Payments::new();
+        let (forwards, channels) = (&NoForwards, &NoChannels);
+        plan(&Scope::All, &View { ledgers: self, payments: &payments, forwards, channels })
     }
 }
 
