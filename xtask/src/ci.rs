@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<(), String> {
     images::run(&[])?;
     images::run(&["--lying".to_owned()])?;
     println!("ci: every crash of many small lives");
-    crash::run(&["--second-every".to_owned(), "8".to_owned()])?;
+    crash::run(&["--second-every".to_owned(), "64".to_owned()])?;
     println!("ci: a small network under every fault at once");
     sim::run(&["--seeds".to_owned(), sim::CI_SEEDS.to_owned(), "--all-faults".to_owned()])?;
     test::run()

@@ -263,7 +263,7 @@ impl Explorer {
             self.counts.timed_steps += steps;
             self.counts.stepping += begun.elapsed();
         }
-        let has_asked = living.has_asked;
+        let has_asked = living.case.has_asked;
         let (end, told) = living.finish()?;
         self.ends.insert(end);
         if let Some(Tales { same, heard }) = tales {

@@ -54,8 +54,6 @@ pub(crate) struct Living<'a> {
     watch: Option<&'a Watch>,
     /// Inputs that the driver took: requests and events handled.
     pub(crate) steps: u64,
-    /// Whether a user who asks for nothing had to ask all the same.
-    pub(crate) has_asked: bool,
 }
 
 impl<'a> Living<'a> {
@@ -79,7 +77,7 @@ impl<'a> Living<'a> {
             None => Box::new(NoObserver),
         };
         let driver = stores.start(&chain, observer)?;
-        let mut living = Self { life, driver, chain, case, watch, steps: 0, has_asked: false };
+        let mut living = Self { life, driver, chain, case, watch, steps: 0 };
         living.check_forward()?;
         living.check_receipt()?;
         Ok(living)
@@ -148,7 +146,7 @@ impl<'a> Living<'a> {
             }
             // It did not survive, so the caller begins anew, as another incarnation; and hears first
             // what became of this one, for its id is busy until then.
-            self.has_asked = true;
+            self.case.has_asked = true;
             self.tell()?;
             round += 1;
         }

@@ -56,13 +56,15 @@ pub(crate) struct Case {
     pub(crate) memory: Memory,
     /// Whether the user asks for no event before the end.
     pub(crate) is_deaf: bool,
+    /// Whether that user had to ask, because an id was busy until a payment was told of.
+    pub(crate) has_asked: bool,
 }
 
 impl Case {
     /// The beginning of a life with so many payments.
     pub(crate) fn new(payments: usize, is_deaf: bool) -> Self {
         let rounds = vec![(0, false); payments];
-        Self { position: 0, rounds, memory: Memory::default(), is_deaf }
+        Self { position: 0, rounds, memory: Memory::default(), is_deaf, has_asked: false }
     }
 }
 
@@ -203,9 +205,9 @@ impl Recorder {
     }
 
     fn print_of_life(&self) -> u64 {
-        let Case { position, rounds, memory, is_deaf } = &self.case;
+        let Case { position, rounds, memory, is_deaf, has_asked } = &self.case;
         let mut hasher = DefaultHasher::new();
-        (position, rounds, memory, is_deaf).hash(&mut hasher);
+        (position, rounds, memory, is_deaf, has_asked).hash(&mut hasher);
         hasher.finish()
     }
 
