@@ -3,7 +3,7 @@
 use lastword_payments::{
     IntentError, MAX_ATTEMPTS, MAX_METADATA_BYTES, MAX_PARTS, PaymentError, Payments,
 };
-use lastword_types::{AmountMsat, HtlcId, Intent, Metadata, PaymentRecord, Purpose};
+use lastword_types::{AmountMsat, ChannelId, HtlcId, Intent, Metadata, PaymentRecord, Purpose};
 
 use crate::tools::{abandoned, attempt, decided, failed, intent, retryable};
 
@@ -135,6 +135,25 @@ fn what_is_rebuilt_is_evidence_and_its_amounts_are_not_judged() {
 }
 
 #[test]
+fn a_later_attempt_of_the_ledgers_takes_the_place_of_the_books_and_no_other_does() {
+    let first = retryable(1, 1);
+    let rebuilt = |held: &Intent, intent: &Intent| {
+        let mut book = Payments::new();
+        book.apply(&PaymentRecord::Rebuilt(held.clone())).unwrap();
+        let result = book.apply(&PaymentRecord::Rebuilt(intent.clone()));
+        result.map(|()| book.state().payments[&held.payment_id].intent.clone())
+    };
+    let second = attempt(&first, 1);
+    assert_eq!(rebuilt(&first, &second), Ok(second.clone()));
+    assert_eq!(rebuilt(&second, &second), Ok(second.clone()));
+    let not_lost = Err(PaymentError::NotLost { payment_id: first.payment_id });
+    assert_eq!(rebuilt(&second, &first), not_lost, "an earlier attempt");
+    let mut other = second.clone();
+    other.parts[0].htlc_id = HtlcId(9);
+    assert_eq!(rebuilt(&second, &other), not_lost, "the same attempt over other HTLCs");
+}
+
+#[test]
 fn a_payment_has_a_number_of_attempts_and_a_probe_has_one() {
     let max = MAX_ATTEMPTS;
     let attempts =
@@ -218,6 +237,10 @@ fn a_retry_is_the_same_payment_over_other_parts() {
     let mut again = second.clone();
     again.parts[0].htlc_id = HtlcId(9);
     assert_eq!(retry_refusal(&second, &again), None);
+    // Nor is the channel that it was to go through.
+    let mut elsewhere = second.clone();
+    elsewhere.parts[0].channel_id = ChannelId([9; 32]);
+    assert_eq!(retry_refusal(&elsewhere, &again), None);
     assert_eq!(
         retry_refusal(&attempt(&first, 2), &second),
         Some(IntentError::AttemptNotAllowed { attempt: 1 }.into())
