@@ -3,8 +3,9 @@
 use lastword_monitor::MonitorError;
 use lastword_ports::Ledger as _;
 use lastword_types::{
-    AmountMsat, CommitmentFormat, Effect, Generation, HtlcDirection, HtlcFailure, HtlcId, HtlcKey,
-    MonitorRecord, Outcome, PaymentId, ReleasePaymentComplete, Told, Verdict,
+    AmountMsat, CommitmentFormat, Effect, EntryState, Generation, GiveUp, HtlcDirection,
+    HtlcFailure, HtlcId, HtlcKey, MonitorRecord, Outcome, PaymentId, ReleasePaymentComplete, Told,
+    Verdict,
 };
 
 use crate::channel::{CHANNEL, Channel, FAILED, PEER, US, fulfilled, offer, preimage};
@@ -48,6 +49,34 @@ fn the_ledger_names_what_was_not_told_in_the_order_of_ids() {
     let effects = channel.apply(US, release(1, 1, FAILURE));
     assert!(matches!(effects[..], [Effect::LedgerChanged(_), Effect::CardChanged]));
     assert_eq!(undelivered(&channel), [0, 2, 3]);
+}
+
+/// Noting the end of a payment's retries says something once, of its own generation, until the user's
+/// word is there.
+#[test]
+fn r5_retries_are_given_up_once_and_for_their_own_generation() {
+    let mut channel = channel();
+    let name = channel.add(US, offer(1, 50_000));
+    channel.remove(name, FAILED);
+    let given_up = |htlc_id: u64, generation: u8| {
+        let direction = HtlcDirection::Offered;
+        let htlc = HtlcKey { channel_id: CHANNEL, direction, htlc_id: HtlcId(htlc_id) };
+        MonitorRecord::GivenUp(GiveUp { htlc, generation: Generation([generation; 16]) })
+    };
+    let refused = |channel: &Channel, record: MonitorRecord| channel.monitor().check(&record).err();
+    let wrong = MonitorError::WrongTold { htlc_id: HtlcId(0) };
+    assert_eq!(refused(&channel, given_up(0, 9)), Some(wrong), "another generation");
+    let direction = HtlcDirection::Offered;
+    let unknown = MonitorError::UnknownHtlc { direction, htlc_id: HtlcId(7) };
+    assert_eq!(refused(&channel, given_up(7, 0)), Some(unknown));
+    assert_eq!(channel.monitor().entry(direction, HtlcId(7)), EntryState::Unknown);
+
+    assert_ne!(channel.apply(US, given_up(0, 0)), [], "it is new");
+    let EntryState::Entry(entry) = channel.monitor().entry(direction, HtlcId(0)) else {
+        panic!("it is there");
+    };
+    assert!(entry.is_given_up);
+    assert_eq!(channel.apply(US, given_up(0, 0)), [], "it is known");
 }
 
 #[test]
