@@ -10,7 +10,8 @@ use lastword_engine::Driver;
 use lastword_ports::LogId;
 use lastword_store::MemoryStore;
 
-use crate::{Result, block, memory, plan, restart, update};
+use crate::undelivered::Monitors;
+use crate::{Result, block, memory, restart, update};
 
 /// The word by which a part is asked for.
 pub(crate) const PART: &str = "--instructions";
@@ -47,11 +48,11 @@ pub(crate) fn run(part: &str) -> Result<()> {
             assert_eq!(driver.damaged(), []);
         }
         "walk" => {
-            let monitors = plan::Monitors::new(PLANNED)?;
+            let monitors = Monitors::new(PLANNED)?;
             assert!(counted(|| monitors.walk()) > 0, "there is something to tell");
         }
         "plan" => {
-            let monitors = plan::Monitors::new(PLANNED)?;
+            let monitors = Monitors::new(PLANNED)?;
             drop(counted(|| monitors.plan()));
         }
         _ => return Err(format!("there is no part {part}").into()),

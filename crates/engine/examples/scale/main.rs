@@ -19,6 +19,8 @@ mod plan;
 mod restart;
 #[path = "../tape/mod.rs"]
 mod tape;
+#[path = "../undelivered/mod.rs"]
+mod undelivered;
 mod update;
 
 use std::error::Error;
