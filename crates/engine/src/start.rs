@@ -230,6 +230,10 @@ impl CardsRead {
 fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
     let (mut read, mut failure) = (CardsRead::default(), None);
     logs.store(Stream::Chain).cards(&mut |stored| {
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(error) => return failure = Some(error.into()),
+        };
         let result = match stored.stream {
             Stream::Channel(named) => wire::decode_card(stored.body).map(|card| {
                 let found = card.channel_id;
@@ -283,14 +287,17 @@ fn check_mark(logs: &mut Logs) -> Result<Option<BookMark>, EngineError> {
     if logs.is_one() {
         return Ok(None);
     }
-    let mut read = Ok(None);
-    logs.store(Stream::Payments).cards(&mut |stored| {
-        if stored.stream == Stream::Payments {
-            read = wire::decode_book_mark(stored.body).map(Some);
-        }
-    })?;
     let what = "the card of the payment book";
-    let mark = read.map_err(|source| EngineError::Bytes { what, source })?;
+    let mut read = Ok(None);
+    logs.store(Stream::Payments).cards(&mut |stored| match stored {
+        Ok(stored) if stored.stream == Stream::Payments => {
+            let mark = wire::decode_book_mark(stored.body).map(Some);
+            read = mark.map_err(|source| EngineError::Bytes { what, source });
+        }
+        Ok(_) => {}
+        Err(error) => read = Err(error.into()),
+    })?;
+    let mark = read?;
     let Lsn { log, position: end } = logs.end()?;
     match mark {
         Some(BookMark { log: book, .. }) if book != log.0 => {

@@ -82,7 +82,21 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
     let mut survey = Survey::default();
     let mut cards = BTreeMap::new();
     let mut streams = BTreeSet::from([Stream::Payments]);
-    let result = store.cards(&mut |stored| {
+    let mut nowhere = None;
+    store.cards(&mut |stored| {
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(error) => {
+                match error.place.stream {
+                    Some(stream) => {
+                        streams.insert(stream);
+                        survey.complain(stream, None, error.into());
+                    }
+                    None => nowhere = Some(error),
+                }
+                return;
+            }
+        };
         streams.insert(stored.stream);
         survey.note(stored.body);
         let read = match stored.stream {
@@ -95,14 +109,9 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
         if let Err(source) = read {
             survey.complain(stored.stream, None, EngineError::Bytes { what: "a card", source });
         }
-    });
-    if let Err(error) = result {
-        let stream = error
-            .place
-            .stream
-            .ok_or_else(|| StoreError::new(error.kind, error.place, error.detail))?;
-        streams.insert(stream);
-        survey.complain(stream, None, error.into());
+    })?;
+    if let Some(error) = nowhere {
+        survey.damage.push(Damage { stream: None, position: None, error: error.into() });
     }
     for stream in streams {
         count(store, stream, &mut survey);

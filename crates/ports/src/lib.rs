@@ -22,4 +22,4 @@ pub use event::{EventHandler, HandlerError};
 pub use ledger::{Ledger, LedgerHead, LedgerState, Ledgers};
 pub use log::{Frame, Place, StoreError, StoreErrorKind, Stream, SyncJob, UpdateLog};
 pub use signer::{ChannelSigner, SignerError, SigningRequest};
-pub use snapshot::{Snapshot, SnapshotStore, Store, StoredCard};
+pub use snapshot::{CardVisitor, Snapshot, SnapshotStore, Store, StoredCard};

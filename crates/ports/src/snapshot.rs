@@ -27,6 +27,10 @@ pub struct StoredCard<'a> {
     pub body: &'a [u8],
 }
 
+/// Who is told of each card: of the card, or that it is damaged and whose it is, as far as that is
+/// known.
+pub type CardVisitor<'v> = dyn FnMut(Result<StoredCard<'_>, StoreError>) + 'v;
+
 /// Snapshots and cards beside an [`UpdateLog`].
 ///
 /// # To be correct, an implementation must
@@ -35,6 +39,8 @@ pub struct StoredCard<'a> {
 /// - return from `cards` the newest card of every stream, with what was appended and not yet
 ///   synced, before a crash; after a crash the newest of what survived; each with the end of its
 ///   stream;
+/// - tell from `cards` of each damaged one apart and go on behind it, so that one channel's damage
+///   hides no other channel;
 /// - refuse damaged bytes with [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) and the
 ///   stream.
 ///
@@ -63,10 +69,17 @@ pub trait SnapshotStore {
     /// Visits the card of every stream that has one, ordered by stream; the visitor does not use
     /// the store.
     ///
+    /// # Shape
+    ///
+    /// Of a damaged card the visitor gets
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) with its stream; without a stream
+    /// if nobody can tell whose it is, or that one is missing: then the cards are not known to be
+    /// all.
+    ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if the bytes of one are damaged.
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError>;
+    /// A failure to read on: what was visited is right, and there may be more.
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError>;
 }
 
 /// A log with its snapshots and cards.
@@ -85,7 +98,7 @@ macro_rules! forward_snapshot_store {
                 (**self).latest(stream)
             }
 
-            fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+            fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
                 (**self).cards(visit)
             }
         }

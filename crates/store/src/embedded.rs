@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoreErrorKind, StoredCard,
+    CardVisitor, Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
     Stream, UpdateLog,
 };
 use redb::{Builder, StorageBackend, TableDefinition};
@@ -251,9 +251,7 @@ impl SnapshotStore for RedbStore {
         Ok(at.zip(body).map(|(at, body)| Snapshot { at: self.lsn(at), body }))
     }
 
-    /// Visits the cards. A damaged one is left out and reported at the end, when every other was
-    /// visited: one channel's damage sets that channel apart and no other.
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.usable()?;
         self.visit_cards(visit)
     }

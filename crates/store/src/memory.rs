@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
-    StoredCard, Stream, UpdateLog,
+    CardVisitor, Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError,
+    StoreErrorKind, StoredCard, Stream, UpdateLog,
 };
 
 /// A store in memory: for tests, tools and nodes that need no memory of yesterday.
@@ -123,11 +123,11 @@ impl SnapshotStore for MemoryStore {
         Ok(self.snapshots.get(&stream).cloned())
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         for (stream, body) in &self.cards {
             let last = self.records.get(stream).and_then(BTreeMap::last_key_value);
             let last = last.map_or(0, |(position, _)| *position);
-            visit(StoredCard { stream: *stream, last, body });
+            visit(Ok(StoredCard { stream: *stream, last, body }));
         }
         Ok(())
     }

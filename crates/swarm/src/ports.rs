@@ -9,9 +9,9 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Transaction};
 use lastword_engine::{Boundary, Observer};
 use lastword_ports::{
-    BlockSource, Broadcaster, ChainError, ChainErrorKind, ChannelBook, ChannelEntry, Coin,
-    CoinSource, Durable, FeeSource, ForwardBook, Frame, Header, InboundState, Lsn, Place, Snapshot,
-    SnapshotStore, StoreError, StoreErrorKind, StoredCard, Stream, UpdateLog, Urgency,
+    BlockSource, Broadcaster, CardVisitor, ChainError, ChainErrorKind, ChannelBook, ChannelEntry,
+    Coin, CoinSource, Durable, FeeSource, ForwardBook, Frame, Header, InboundState, Lsn, Place,
+    Snapshot, SnapshotStore, StoreError, StoreErrorKind, Stream, UpdateLog, Urgency,
 };
 use lastword_regtest::{Reject, SharedChain};
 use lastword_testkit::CrashStore;
@@ -206,7 +206,7 @@ impl SnapshotStore for Disk {
         self.store.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.usable()?;
         self.store.cards(visit)
     }

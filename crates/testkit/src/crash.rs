@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
-    StoredCard, Stream, SyncJob, UpdateLog,
+    CardVisitor, Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError,
+    StoreErrorKind, StoredCard, Stream, SyncJob, UpdateLog,
 };
 
 use crate::state::{Operation, State};
@@ -275,10 +275,11 @@ impl SnapshotStore for CrashStore {
         Ok(snapshot.map(|(at, body)| Snapshot { at: self.lsn(*at), body: body.bytes().to_vec() }))
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         let live = Arc::clone(&self.inner().live);
         for (stream, body) in &live.cards {
-            visit(StoredCard { stream: *stream, last: live.last(*stream), body: body.bytes() });
+            let last = live.last(*stream);
+            visit(Ok(StoredCard { stream: *stream, last, body: body.bytes() }));
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use lastword_ports::{
-    Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, Store, StoreError, StoreErrorKind,
-    StoredCard, Stream, UpdateLog,
+    CardVisitor, Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, Store, StoreError,
+    StoreErrorKind, Stream, UpdateLog,
 };
 
 const NOWHERE: Place = Place { stream: None, position: None };
@@ -146,7 +146,7 @@ impl<S: Store> SnapshotStore for FaultyStore<S> {
         self.inner.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.usable()?;
         self.inner.cards(visit)
     }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use lastword_ports::{
-    Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, Store, StoreError, StoreErrorKind,
-    StoredCard, Stream, SyncJob, UpdateLog,
+    CardVisitor, Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, Store, StoreError,
+    StoreErrorKind, Stream, SyncJob, UpdateLog,
 };
 
 const NOWHERE: Place = Place { stream: None, position: None };
@@ -189,7 +189,7 @@ impl<S: Store> SnapshotStore for LateStore<S> {
         self.inner.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.usable()?;
         self.inner.cards(visit)
     }

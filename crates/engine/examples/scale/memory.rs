@@ -8,8 +8,8 @@ use bitcoin::{ScriptBuf, Transaction};
 use lastword_bolt3::InMemorySigner;
 use lastword_engine::{Driver, NoChannels, NoForwards, NoObserver, Ports};
 use lastword_ports::{
-    ChainError, ChainErrorKind, Coin, CoinSource, Durable, Frame, LogId, Lsn, Snapshot,
-    SnapshotStore, StoreError, StoredCard, Stream, UpdateLog,
+    CardVisitor, ChainError, ChainErrorKind, Coin, CoinSource, Durable, Frame, LogId, Lsn,
+    Snapshot, SnapshotStore, StoreError, StoredCard, Stream, UpdateLog,
 };
 use lastword_regtest::{Chain, SharedChain};
 use lastword_testkit::FixedFees;
@@ -140,15 +140,15 @@ impl SnapshotStore for Cards {
         Ok(None)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> std::result::Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> std::result::Result<(), StoreError> {
         for number in 0..self.channels {
             let channel_id = channel_id(number);
             let card = quiet_card(channel_id, u64::from(number) + 1);
             let stream = Stream::Channel(channel_id);
-            visit(StoredCard { stream, last: card.covers, body: &encode_card(&card) });
+            visit(Ok(StoredCard { stream, last: card.covers, body: &encode_card(&card) }));
         }
         let tip = encode_chain_tip(&ChainTip { best: tip(), recent: Vec::new() });
-        visit(StoredCard { stream: Stream::Chain, last: 0, body: &tip });
+        visit(Ok(StoredCard { stream: Stream::Chain, last: 0, body: &tip }));
         Ok(())
     }
 }

@@ -2,7 +2,9 @@
 //! by name and nothing is lost; without the book the monitors suffice.
 
 use lastword_engine::{BookDamage, Driver, EngineError};
-use lastword_ports::{Frame, LogId, SnapshotStore as _, StoredCard, Stream, UpdateLog as _};
+use lastword_ports::{
+    Frame, LogId, SnapshotStore as _, StoreError, StoredCard, Stream, UpdateLog as _,
+};
 use lastword_testkit::{CrashStore, Survivors};
 use lastword_types::{
     Card, ChannelId, Event, ForwardOrigin, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcKey,
@@ -139,7 +141,8 @@ fn a_book_of_any_age_of_this_node_is_taken() {
 /// Returns the card of a channel as it is stored.
 fn card_of(stores: &Stores, channel_id: ChannelId) -> Card {
     let mut card = None;
-    let mut visit = |stored: StoredCard<'_>| {
+    let mut visit = |visited: Result<StoredCard<'_>, StoreError>| {
+        let stored = visited.expect("it is sound");
         if stored.stream == Stream::Channel(channel_id) {
             card = Some(decode_card(stored.body).unwrap());
         }

@@ -14,6 +14,7 @@ use crate::world::{ANCHORS, Part, STATIC, World, channel_id};
 fn stored_cards(node: &Node) -> BTreeMap<ChannelId, (Card, u64)> {
     let mut cards = BTreeMap::new();
     let read = node.stores.monitors.cards(&mut |stored| {
+        let stored = stored.expect("it is sound");
         if let Stream::Channel(channel_id) = stored.stream {
             let card = decode_card(stored.body).expect("the card is sound");
             cards.insert(channel_id, (card, stored.last));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use lastword_engine::{Driver, EngineError};
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, Store, StoreError, StoredCard, Stream,
+    CardVisitor, Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, Store, StoreError, Stream,
     UpdateLog,
 };
 use lastword_testkit::{CrashStore, Survivors};
@@ -132,7 +132,7 @@ impl SnapshotStore for Prover {
         self.inner.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.inner.cards(visit)
     }
 }

@@ -12,6 +12,7 @@ fn monitors_cards(store: &CrashStore) -> Vec<(Stream, Vec<u8>)> {
     let mut cards = Vec::new();
     store
         .cards(&mut |card| {
+            let card = card.expect("it is sound");
             if card.stream != Stream::Chain {
                 cards.push((card.stream, card.body.to_vec()));
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lastword_ports::{
-    Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind, StoredCard,
-    Stream, UpdateLog,
+    CardVisitor, Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
+    StoredCard, Stream, UpdateLog,
 };
 use lastword_testkit::CrashStore;
 
@@ -125,7 +125,7 @@ impl SnapshotStore for SwitchStore {
         self.inner.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.usable()?;
         self.inner.cards(visit)
     }
@@ -217,13 +217,12 @@ impl SnapshotStore for DamagedStore {
         self.inner.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
-        self.inner.cards(&mut |card| {
-            if card.stream == self.stream && self.damage == Damage::Card {
-                visit(StoredCard { body: &flipped(card.body), ..card });
-            } else {
-                visit(card);
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
+        self.inner.cards(&mut |card| match card {
+            Ok(card) if card.stream == self.stream && self.damage == Damage::Card => {
+                visit(Ok(StoredCard { body: &flipped(card.body), ..card }));
             }
+            card => visit(card),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 
-use lastword_ports::{Lsn, Place, StoreError, StoreErrorKind, StoredCard, Stream};
+use lastword_ports::{CardVisitor, Lsn, Place, StoreError, StoreErrorKind, StoredCard, Stream};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
 use super::{HEADS, RECORDS, RedbStore, SNAPSHOTS, opening};
@@ -164,14 +164,11 @@ impl RedbStore {
         Err(corrupt(place(stream, Some(last)), "the stream does not end where its head says"))
     }
 
-    /// Visits the stored cards and the waiting ones in the order of their streams.
-    pub(super) fn visit_cards(
-        &self,
-        visit: &mut dyn FnMut(StoredCard<'_>),
-    ) -> Result<(), StoreError> {
+    /// Visits the stored cards and the waiting ones in the order of their streams, and each head
+    /// that is damaged.
+    pub(super) fn visit_cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         let mut waiting = self.pending.heads.iter().peekable();
         let mut stored_count = 0;
-        let mut damage = None;
         let mut stored = guarded(NOWHERE, || {
             self.table(HEADS)?.range::<&StreamKey>(..).map_err(|e| reading(e, NOWHERE))
         })?;
@@ -183,15 +180,14 @@ impl RedbStore {
             let read = guarded(NOWHERE, || self.stored_card(key.value(), row.value()));
             match read {
                 Ok((key, head)) => visit_before(&mut waiting, Some((&key, &head)), visit),
-                Err(error) => damage = damage.or(Some(error)),
+                Err(error) => visit(Err(error)),
             }
         }
         visit_before(&mut waiting, None, visit);
         if stored_count != self.committed.streams {
-            let missing = || corrupt(NOWHERE, "the head of a stream is missing");
-            damage = Some(damage.unwrap_or_else(missing));
+            visit(Err(corrupt(NOWHERE, "the head of a stream is missing")));
         }
-        damage.map_or(Ok(()), Err)
+        Ok(())
     }
 
     fn stored_card(&self, key: &StreamKey, row: &[u8]) -> Result<(StreamKey, Head), StoreError> {
@@ -215,11 +211,11 @@ impl RedbStore {
 fn visit_before<'a>(
     waiting: &mut Peekable<impl Iterator<Item = (&'a StreamKey, &'a Head)>>,
     stored: Option<(&StreamKey, &Head)>,
-    visit: &mut dyn FnMut(StoredCard<'_>),
+    visit: &mut CardVisitor<'_>,
 ) {
     let mut show = |key: &StreamKey, head: &Head| {
         if let (Some(stream), Some((_, body))) = (stream_of(key), &head.card) {
-            visit(StoredCard { stream, last: head.last, body });
+            visit(Ok(StoredCard { stream, last: head.last, body }));
         }
     };
     let mut is_replaced = false;

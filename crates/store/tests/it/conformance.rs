@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoredCard, Stream, UpdateLog,
+    CardVisitor, Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, Stream, UpdateLog,
 };
 use lastword_store::{MemoryStore, RedbStore};
 use lastword_testkit::conformance::{self, Harness, harness};
@@ -126,7 +126,7 @@ impl<P> SnapshotStore for On<P> {
         self.store.latest(stream)
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         self.store.cards(visit)
     }
 }

@@ -55,11 +55,14 @@ pub(crate) fn bodies(store: &impl UpdateLog, stream: Stream) -> Vec<Vec<u8>> {
     records.into_iter().map(|(_, body)| body).collect()
 }
 
-/// Returns the cards that were visited, and how it ended.
+/// Returns the cards that were visited, and the first damage or how it ended.
 pub(crate) fn cards(store: &(impl SnapshotStore + ?Sized)) -> (Cards, Result<(), StoreError>) {
-    let mut cards = Vec::new();
-    let result = store.cards(&mut |card| cards.push((card.stream, card.body.to_vec())));
-    (cards, result)
+    let (mut cards, mut damage) = (Vec::new(), None);
+    let result = store.cards(&mut |card| match card {
+        Ok(card) => cards.push((card.stream, card.body.to_vec())),
+        Err(error) => damage = damage.take().or(Some(error)),
+    });
+    (cards, result.and(damage.map_or(Ok(()), Err)))
 }
 
 /// Reads everything.

@@ -127,12 +127,19 @@ pub(super) fn cards_of(
     store: &(impl UpdateLog + SnapshotStore),
 ) -> Result<Vec<(Stream, Vec<u8>)>, Violation> {
     let (mut cards, mut ends) = (Vec::new(), Vec::new());
+    let mut damage = None;
     store
-        .cards(&mut |card| {
-            cards.push((card.stream, card.body.to_vec()));
-            ends.push((card.stream, card.last));
+        .cards(&mut |card| match card {
+            Ok(card) => {
+                cards.push((card.stream, card.body.to_vec()));
+                ends.push((card.stream, card.last));
+            }
+            Err(error) => damage = Some(error),
         })
         .map_err(|error| refused("cards", &error))?;
+    if let Some(error) = damage {
+        return Err(refused("cards", &error));
+    }
     for (stream, told) in ends {
         let mut last = None;
         store

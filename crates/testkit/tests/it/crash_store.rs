@@ -157,7 +157,8 @@ fn text(store: &CrashStore) -> String {
 
 fn cards(store: &CrashStore) -> Vec<Vec<u8>> {
     let mut cards = Vec::new();
-    store.cards(&mut |card| cards.push(card.body.to_vec())).expect("it works");
+    let read = store.cards(&mut |card| cards.push(card.expect("it is sound").body.to_vec()));
+    read.expect("it works");
     cards
 }
 

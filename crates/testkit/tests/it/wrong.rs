@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use lastword_ports::{
-    Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
-    StoredCard, Stream, UpdateLog,
+    CardVisitor, Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError,
+    StoreErrorKind, StoredCard, Stream, UpdateLog,
 };
 use lastword_testkit::conformance::Harness;
 use lastword_testkit::{CrashStore, Survivors};
@@ -104,7 +104,10 @@ impl Harness for WrongHarness {
 impl Wrong {
     fn over(mistake: Mistake, inner: CrashStore) -> Self {
         let mut cards = Vec::new();
-        let read = inner.cards(&mut |card| cards.push((card.stream, card.body.to_vec())));
+        let read = inner.cards(&mut |card| {
+            let card = card.expect("it is sound");
+            cards.push((card.stream, card.body.to_vec()));
+        });
         read.expect("it works");
         Self { mistake, inner, unsynced: Vec::new(), cards, snapshots: Vec::new() }
     }
@@ -245,7 +248,7 @@ impl SnapshotStore for Wrong {
         Ok(of_stream.map(|(_, snapshot)| snapshot.clone()))
     }
 
-    fn cards(&self, visit: &mut dyn FnMut(StoredCard<'_>)) -> Result<(), StoreError> {
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
         let mut cards = self.cards.clone();
         match self.mistake {
             Mistake::CardsAreOutOfOrder => cards.sort_by(|a, b| b.cmp(a)),
@@ -260,7 +263,7 @@ impl SnapshotStore for Wrong {
                     ControlFlow::Continue(())
                 })?;
             }
-            visit(StoredCard { stream, last, body: &body });
+            visit(Ok(StoredCard { stream, last, body: &body }));
         }
         Ok(())
     }
