@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 
-use lastword_engine::{Survey, survey};
+use lastword_engine::{DamagedPart, Survey, survey};
 use lastword_ports::Stream;
 use lastword_sim::{SimError, Trying as _};
 use lastword_store::RedbStore;
@@ -39,6 +39,9 @@ struct DamageObject {
     /// A channel's id, or `payments`, `chain`; absent where nobody knows.
     stream: Option<String>,
     position: Option<u64>,
+    /// `card`, `snapshot`, `record` or `whole` where a reader of the bytes found it; what the store
+    /// itself found says so in `what`.
+    part: Option<&'static str>,
     what: String,
 }
 
@@ -72,6 +75,7 @@ fn read(file: &Path) -> Result<StoreObject, SimError> {
             damage.push(DamageObject {
                 stream: stream.map(name),
                 position,
+                part: None,
                 what: error.detail.into(),
             });
         })
@@ -83,7 +87,8 @@ fn read(file: &Path) -> Result<StoreObject, SimError> {
         // The rows of the store were looked at first.
         if !damage.iter().any(|known| known.stream == place.0) {
             let (stream, position) = place;
-            damage.push(DamageObject { stream, position, what: chain(&one.error) });
+            let part = Some(part_name(one.part));
+            damage.push(DamageObject { stream, position, part, what: chain(&one.error) });
         }
     }
     let kinds = kinds
@@ -100,6 +105,15 @@ fn read(file: &Path) -> Result<StoreObject, SimError> {
         kinds: kinds.collect(),
         damage,
     })
+}
+
+fn part_name(part: DamagedPart) -> &'static str {
+    match part {
+        DamagedPart::Card => "card",
+        DamagedPart::Snapshot => "snapshot",
+        DamagedPart::Record => "record",
+        DamagedPart::Whole => "whole",
+    }
 }
 
 fn name(stream: Stream) -> String {
@@ -131,10 +145,11 @@ fn print_table(store: &StoreObject, out: &mut impl Write) -> io::Result<()> {
     for (kind, KindObject { count, bytes }) in &store.kinds {
         writeln!(out, "  {kind:<28} {count:>8} {bytes:>12} bytes")?;
     }
-    for DamageObject { stream, position, what } in &store.damage {
+    for DamageObject { stream, position, part, what } in &store.damage {
         let stream = stream.as_deref().unwrap_or("somewhere");
         let position = position.map_or(String::new(), |position| format!(", position {position}"));
-        writeln!(out, "  DAMAGED {stream}{position}: {what}")?;
+        let part = part.map_or(String::new(), |part| format!(", {part}"));
+        writeln!(out, "  DAMAGED {stream}{part}{position}: {what}")?;
     }
     let is_sound = store.damage.is_empty();
     writeln!(out, "  {}", if is_sound { "all of it is sound" } else { "this store is damaged" })

@@ -12,6 +12,7 @@ use lastword_types::{
 };
 use lastword_wire as wire;
 
+use crate::damage::{Damage, DamagedPart};
 use crate::error::EngineError;
 use crate::growth::Growth;
 
@@ -29,6 +30,17 @@ struct Kept {
 }
 
 impl Kept {
+    /// What is kept of a channel of which nothing is known but its name.
+    fn unreadable() -> Self {
+        Self {
+            slot: Slot::Damaged,
+            latest_update: UpdateId(0),
+            synced_to: BlockHeight(0),
+            is_closed: false,
+            is_archived: false,
+        }
+    }
+
     /// What is kept of a channel whose monitor is not in memory.
     fn cold(card: &Card) -> Self {
         Self {
@@ -64,8 +76,8 @@ pub(crate) struct Warm {
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     kept: BTreeMap<ChannelId, Kept>,
-    /// The channels that are set apart.
-    damaged: BTreeSet<ChannelId>,
+    /// The channels that are set apart, each with the damage that was met first.
+    damaged: BTreeMap<ChannelId, Damage>,
     /// Who is concerned by a spend or a height.
     pub(crate) index: WatchIndex,
     /// The channels by the block up to which they have seen the chain, for reorgs; only those that
@@ -139,11 +151,24 @@ impl Channels {
     }
 
     pub(crate) fn damaged(&self) -> impl Iterator<Item = ChannelId> + '_ {
-        self.damaged.iter().copied()
+        self.damaged.keys().copied()
+    }
+
+    pub(crate) fn damage(&self) -> impl Iterator<Item = &Damage> {
+        self.damaged.values()
     }
 
     pub(crate) fn is_damaged(&self, channel_id: ChannelId) -> bool {
-        self.damaged.contains(&channel_id)
+        self.damaged.contains_key(&channel_id)
+    }
+
+    /// Sets a channel apart: nothing reads or changes it any more, and whatever it may hold counts
+    /// as open.
+    pub(crate) fn set_apart(&mut self, channel_id: ChannelId, damage: Damage) {
+        let Damage { part, position, error, .. } = &damage;
+        tracing::error!(%channel_id, ?part, ?position, %error, "a channel is set apart");
+        self.kept.entry(channel_id).or_insert_with(Kept::unreadable).slot = Slot::Damaged;
+        self.damaged.entry(channel_id).or_insert(damage);
     }
 
     fn slot(&self, channel_id: ChannelId) -> Option<&Slot> {
@@ -251,7 +276,8 @@ impl Channels {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Damaged`] and its causes: the channel is set apart, the others go on.
+    /// [`EngineError::Damaged`] and its causes: the channel is set apart, the others go on. A store
+    /// that cannot be read now says nothing of the channel.
     pub(crate) fn warm(
         &mut self,
         channel_id: ChannelId,
@@ -266,10 +292,11 @@ impl Channels {
                     self.insert(channel_id, warm);
                     Ok(())
                 }
-                Err(error) => {
-                    tracing::error!(%channel_id, %error, "a channel is set apart");
-                    self.set_slot(channel_id, Slot::Damaged);
-                    self.damaged.insert(channel_id);
+                Err(damage) => {
+                    let error = damage.error.copy();
+                    if damage.is_damage() {
+                        self.set_apart(channel_id, *damage);
+                    }
                     Err(error)
                 }
             },
@@ -322,7 +349,10 @@ impl Channels {
         };
         match self.slot(channel_id) {
             Some(Slot::Warm(warm)) => Ok(knows(&warm.monitor)),
-            Some(Slot::Cold) => Ok(knows(&load(channel_id, store)?.monitor)),
+            Some(Slot::Cold) => match load(channel_id, store) {
+                Ok(warm) => Ok(knows(&warm.monitor)),
+                Err(damage) => Err(damage.error),
+            },
             Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
             None => Err(EngineError::UnknownChannel(channel_id)),
         }
@@ -494,51 +524,72 @@ pub(crate) fn updates_after(
 }
 
 /// Folds a channel from its snapshot and the records behind it.
-pub(crate) fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, EngineError> {
+pub(crate) fn load(channel_id: ChannelId, store: &dyn Store) -> Result<Warm, Box<Damage>> {
     let stream = Stream::Channel(channel_id);
     let bytes = |source| EngineError::Bytes { what: "a channel", source };
     let refused = |source| EngineError::Monitor { channel_id, source };
+    let damage = |place, error| Box::new(Damage::of_channel(channel_id, place, error));
     let mut after = None;
     let mut monitor = None;
     let mut growth = Growth::default();
-    if let Some(snapshot) = store.latest(stream)? {
-        let state = wire::decode_monitor_state(&snapshot.body).map_err(bytes)?;
-        monitor = Some(Monitor::restore(state).map_err(refused)?);
+    let snapshot = store.latest(stream);
+    if let Some(snapshot) =
+        snapshot.map_err(|error| Box::new(Damage::reported(error, DamagedPart::Snapshot)))?
+    {
+        let place = (DamagedPart::Snapshot, Some(snapshot.at.position));
+        let state = wire::decode_monitor_state(&snapshot.body).map_err(bytes);
+        let restored = state.and_then(|state| Monitor::restore(state).map_err(refused));
+        monitor = Some(restored.map_err(|error| damage(place, error))?);
         after = Some(snapshot.at);
         growth = Growth::behind(snapshot.body.len());
     }
     let mut last = after;
     let mut failure = None;
-    store.replay(stream, after, &mut |lsn, body| {
-        let step = wire::decode_monitor_record(body).map_err(bytes).and_then(|record| {
-            match (&mut monitor, record) {
-                (None, MonitorRecord::Created(new)) => {
-                    monitor = Some(Monitor::create(*new).map_err(refused)?);
-                }
-                (None, _) => return Err(EngineError::UnknownChannel(channel_id)),
-                (Some(monitor), record) => {
-                    monitor.apply(&record).map_err(refused)?;
-                }
-            }
-            Ok(())
-        });
+    let replayed = store.replay(stream, after, &mut |lsn, body| {
         last = Some(lsn);
         growth.add(body.len());
-        match step {
+        match fold(channel_id, &mut monitor, body) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                failure = Some(error);
+                let place = (DamagedPart::Record, Some(lsn.position));
+                failure = Some(damage(place, error));
                 ControlFlow::Break(())
             }
         }
-    })?;
-    let found = monitor.as_ref().map(|monitor| monitor.state().parameters.channel_id);
-    if let Some(found) = found.filter(|found| failure.is_none() && *found != channel_id) {
-        return Err(EngineError::Misplaced { named: channel_id, found });
+    });
+    replayed.map_err(|error| Box::new(Damage::reported(error, DamagedPart::Record)))?;
+    if let Some(failure) = failure {
+        return Err(failure);
     }
-    match (failure, monitor, last) {
-        (None, Some(monitor), Some(last)) => Ok(Warm { monitor, last, growth }),
-        (Some(error), _, _) => Err(error),
-        (None, _, _) => Err(EngineError::UnknownChannel(channel_id)),
+    let whole = (DamagedPart::Whole, None);
+    match (monitor, last) {
+        (Some(monitor), Some(last)) => {
+            let found = monitor.state().parameters.channel_id;
+            if found == channel_id {
+                return Ok(Warm { monitor, last, growth });
+            }
+            Err(damage(whole, EngineError::Misplaced { named: channel_id, found }))
+        }
+        (None, _) | (_, None) => Err(damage(whole, EngineError::UnknownChannel(channel_id))),
     }
+}
+
+/// Takes one record in.
+fn fold(
+    channel_id: ChannelId,
+    monitor: &mut Option<Monitor>,
+    body: &[u8],
+) -> Result<(), EngineError> {
+    let refused = |source| EngineError::Monitor { channel_id, source };
+    let bytes = |source| EngineError::Bytes { what: "a channel", source };
+    match (monitor, wire::decode_monitor_record(body).map_err(bytes)?) {
+        (none @ None, MonitorRecord::Created(new)) => {
+            *none = Some(Monitor::create(*new).map_err(refused)?);
+        }
+        (None, _) => return Err(EngineError::UnknownChannel(channel_id)),
+        (Some(monitor), record) => {
+            monitor.apply(&record).map_err(refused)?;
+        }
+    }
+    Ok(())
 }

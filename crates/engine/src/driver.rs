@@ -20,6 +20,7 @@ use lastword_types::{
 use lastword_wire as wire;
 
 use crate::channels::{self, Channels};
+use crate::damage::Damage;
 use crate::error::EngineError;
 use crate::growth::Growth;
 use crate::handled::WithHandled;
@@ -56,6 +57,8 @@ pub struct Driver {
     pub(crate) forwards: Box<dyn ForwardBook + Send>,
     pub(crate) channel_book: Box<dyn ChannelBook + Send>,
     pub(crate) advice: Vec<Planned>,
+    /// Cards that the start had to rebuild.
+    pub(crate) mended: Vec<Damage>,
     pub(crate) books_end: Option<Lsn>,
     pub(crate) book_growth: Growth,
     pub(crate) unsettled: Unsettled,
@@ -265,6 +268,24 @@ impl Driver {
     /// Returns the channels whose bytes are damaged; each is set apart and the others go on.
     pub fn damaged(&self) -> Vec<ChannelId> {
         self.channels.damaged().collect()
+    }
+
+    /// Returns what is damaged of each of them, as it was met: the card, the snapshot or the record,
+    /// and where.
+    ///
+    /// # Crash safety
+    ///
+    /// Nothing of it is decided, told, claimed or forgotten while it is set apart: what a payment, a
+    /// forward or a received payment has there keeps it waiting. Bytes that are put back are read by
+    /// the next start.
+    pub fn damage(&self) -> impl Iterator<Item = &Damage> {
+        self.channels.damage()
+    }
+
+    /// Returns the damage that was mended by the start: cards, which were rebuilt from their
+    /// channels.
+    pub fn mended(&self) -> &[Damage] {
+        &self.mended
     }
 
     /// Returns the best block that was followed.

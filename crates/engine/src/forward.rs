@@ -13,7 +13,7 @@ use crate::pay::offered_htlcs;
 
 impl Driver {
     /// Reads the monitors of the inbound halves of forwards that updates send on. One that cannot
-    /// be read is set apart, and says nothing against it.
+    /// be read is set apart, and the check finds it so.
     pub(crate) fn warm_inbound(&mut self, updates: &[MonitorUpdate]) {
         let here = |channel_id: &ChannelId| self.channels.contains(*channel_id);
         let inbound: Vec<ChannelId> =
@@ -33,6 +33,7 @@ impl Driver {
             if !is_known {
                 return Err(EngineError::UnknownInbound { outbound, inbound });
             }
+            self.check_readable(outbound, inbound)?;
             let earlier = self.channels.forwards_of(inbound).find(|other| self.may_be_paid(*other));
             let earlier = earlier.or_else(|| begun.insert(inbound, outbound));
             if let Some(earlier) = earlier {
@@ -43,6 +44,31 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to send on what a damaged channel may know better: that the inbound half is settled,
+    /// or that it was sent on before.
+    fn check_readable(&self, outbound: HtlcKey, inbound: HtlcKey) -> Result<(), EngineError> {
+        let channel_id = inbound.channel_id;
+        if self.channels.is_damaged(channel_id) {
+            return Err(EngineError::Damaged(channel_id));
+        }
+        let LedgerState::Present(ledger) = self.channels.ledger(channel_id) else { return Ok(()) };
+        let origin = match ledger.entry(HtlcDirection::Received, inbound.htlc_id) {
+            EntryState::Entry(entry) => &entry.htlc.origin,
+            EntryState::Forgotten | EntryState::Unknown => return Ok(()),
+        };
+        match origin {
+            HtlcOrigin::Forwarded { outbound: named }
+                if *named != outbound && self.channels.is_damaged(named.channel_id) =>
+            {
+                Err(EngineError::Damaged(named.channel_id))
+            }
+            HtlcOrigin::Forwarded { .. }
+            | HtlcOrigin::Forward(_)
+            | HtlcOrigin::Payment(_)
+            | HtlcOrigin::Ours => Ok(()),
+        }
     }
 
     /// Says whether an HTLC is one that its channel never had; an update may come again.

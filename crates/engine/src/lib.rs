@@ -2,6 +2,7 @@
 
 mod act;
 mod channels;
+mod damage;
 mod deliver;
 mod driver;
 mod engine;
@@ -22,9 +23,10 @@ mod start;
 mod survey;
 mod tend;
 
+pub use damage::{Damage, DamagedPart};
 pub use driver::{Driver, Request};
 pub use engine::Engine;
 pub use error::{BookDamage, EngineError};
 pub use late::Ticket;
 pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};
-pub use survey::{Amount, Damage, Survey, survey};
+pub use survey::{Amount, Survey, survey};

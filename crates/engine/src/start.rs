@@ -9,8 +9,8 @@ use lastword_chain::Tracker;
 use lastword_claims::Claims;
 use lastword_payments::{Outbox, Payments};
 use lastword_ports::{
-    Frame, Ledgers as _, LogId, Lsn, PaymentBook as _, Snapshot, SnapshotStore as _, Store, Stream,
-    UpdateLog as _,
+    Frame, Ledgers as _, LogId, Lsn, PaymentBook as _, Snapshot, SnapshotStore as _, Store,
+    StoredCard, Stream, UpdateLog as _,
 };
 use lastword_reload::Scope;
 use lastword_types::{
@@ -18,7 +18,8 @@ use lastword_types::{
 };
 use lastword_wire as wire;
 
-use crate::channels::Cards;
+use crate::channels::{self, Cards};
+use crate::damage::{Damage, DamagedPart};
 use crate::driver::Driver;
 use crate::error::{BookDamage, EngineError};
 use crate::growth::Growth;
@@ -37,23 +38,27 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// A failure of a store, or damaged bytes of the payment book, the tip or a card; of the book
-    /// [`EngineError::DamagedBook`] with the place. [`EngineError::BookOfAnotherNode`] and
+    /// A failure of a store, or damaged bytes of the payment book or the tip, or of which nobody can
+    /// tell whose they are; of the book [`EngineError::DamagedBook`] with the place. [`EngineError::BookOfAnotherNode`] and
     /// [`EngineError::BookFromTheFuture`] for a book in a log of its own that does not belong to these
     /// monitors; [`start_without_book`](Self::start_without_book) then starts with the monitors
     /// alone. [`EngineError::Misplaced`] for two channels under one name. A damaged channel is set
-    /// apart and named by [`damaged`](Self::damaged).
+    /// apart and named by [`damage`](Self::damage); if only its card is damaged, that is rebuilt
+    /// ([`mended`](Self::mended)).
     pub fn start(ports: Ports) -> Result<Self, EngineError> {
         let mut logs = Logs::new(ports.monitors, ports.books, ports.observer);
         let mark = check_mark(&mut logs)?;
         let mut source = ports.source;
-        let CardsRead { cards, wanted, oldest, tip } = read_cards(&logs)?;
+        let CardsRead { cards, wanted, oldest, tip, mended, apart } = read_cards(&logs)?;
         let tracker = match (tip, oldest) {
             (Some(tip), _) => Tracker::new(tip),
             (None, Some(best)) => Tracker::new(ChainTip { best, recent: Vec::new() }),
             (None, None) => Tracker::begin(&mut *source)?,
         };
-        let channels = cards.into_channels(tracker.tip().height);
+        let mut channels = cards.into_channels(tracker.tip().height);
+        for (channel_id, damage) in apart {
+            channels.set_apart(channel_id, damage);
+        }
         let (payments, book_growth) = read_book(logs.store(Stream::Payments))?;
         let mut driver = Self {
             logs,
@@ -70,6 +75,7 @@ impl Driver {
             forwards: ports.forwards,
             channel_book: ports.channels,
             advice: Vec::new(),
+            mended: Vec::new(),
             books_end: None,
             book_growth,
             unsettled: Unsettled::default(),
@@ -80,6 +86,7 @@ impl Driver {
             deadlines: BTreeSet::new(),
         };
         driver.note_deadlines();
+        driver.write_mended(mended)?;
         for channel_id in wanted {
             driver.warm_at_start(channel_id)?;
         }
@@ -88,8 +95,10 @@ impl Driver {
         driver.settle(Some(Scope::All))?;
         // What an older book held open is decided now, and durable: what begins from here on is
         // newer than whatever was dropped (rule R10).
+        // While it waits for a damaged channel it is not decided: then the book stays of its age.
         let pruned_behind = driver.channels.pruned_behind();
-        if driver.payments.epoch() < pruned_behind {
+        let is_whole = driver.channels.damaged().next().is_none();
+        if driver.payments.epoch() < pruned_behind && is_whole {
             driver.enter_epoch(pruned_behind)?;
         }
         driver.give_up_overdue()?;
@@ -146,6 +155,19 @@ impl Driver {
         let card = Frame::Card { stream: Stream::Payments, body: &body };
         self.logs.append(LogKind::Books, &[card])?;
         Ok(self.logs.sync(LogKind::Books)?)
+    }
+
+    /// Writes the cards that were rebuilt.
+    fn write_mended(&mut self, mended: Vec<(Card, Damage)>) -> Result<(), EngineError> {
+        for (card, damage) in mended {
+            let channel_id = card.channel_id;
+            tracing::warn!(%channel_id, error = %damage.error, "a card is rebuilt");
+            let body = wire::encode_card(&card);
+            let frame = Frame::Card { stream: Stream::Channel(channel_id), body: &body };
+            self.logs.append(LogKind::Monitors, &[frame])?;
+            self.mended.push(damage);
+        }
+        Ok(())
     }
 
     fn note_deadlines(&mut self) {
@@ -207,9 +229,33 @@ struct CardsRead {
     /// The block from which every channel is covered.
     oldest: Option<BlockRef>,
     tip: Option<ChainTip>,
+    /// Cards that were damaged and are rebuilt.
+    mended: Vec<(Card, Damage)>,
+    /// Channels whose cards are damaged and cannot be rebuilt.
+    apart: Vec<(ChannelId, Damage)>,
 }
 
 impl CardsRead {
+    /// Takes in that the card of a channel is damaged: the channel itself says what is on it.
+    fn rebuild(
+        &mut self,
+        channel_id: ChannelId,
+        damage: Damage,
+        store: &dyn Store,
+    ) -> Result<(), EngineError> {
+        match channels::load(channel_id, store) {
+            Ok(warm) => {
+                let last = warm.last.position;
+                let card = Card { covers: last, ..warm.monitor.card() };
+                self.take_in(&card, last);
+                self.mended.push((card, damage));
+            }
+            Err(why) if why.is_damage() => self.apart.push((channel_id, *why)),
+            Err(why) => return Err(why.error),
+        }
+        Ok(())
+    }
+
     /// Takes in the card of a channel whose log ends at `last`.
     fn take_in(&mut self, card: &Card, last: u64) {
         self.cards.take_in(card);
@@ -228,29 +274,47 @@ impl CardsRead {
 
 /// Reads the card of every channel, and the tip; no more than one card is in memory at a time.
 fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
-    let (mut read, mut failure) = (CardsRead::default(), None);
-    logs.store(Stream::Chain).cards(&mut |stored| {
-        let stored = match stored {
-            Ok(stored) => stored,
-            Err(error) => return failure = Some(error.into()),
-        };
-        let result = match stored.stream {
-            Stream::Channel(named) => wire::decode_card(stored.body).map(|card| {
-                let found = card.channel_id;
-                if found == named {
-                    read.take_in(&card, stored.last);
-                } else {
-                    failure = Some(EngineError::Misplaced { named, found });
-                }
-            }),
-            Stream::Chain => wire::decode_chain_tip(stored.body).map(|tip| read.tip = Some(tip)),
-            Stream::Payments => Ok(()),
-        };
-        if let Err(source) = result {
-            failure = Some(EngineError::Bytes { what: "a card", source });
+    let store = logs.store(Stream::Chain);
+    let (mut read, mut failure, mut damaged) = (CardsRead::default(), None, Vec::new());
+    store.cards(&mut |stored| {
+        let stored = stored.map_err(|error| Box::new(Damage::reported(error, DamagedPart::Card)));
+        let Err(damage) = stored.and_then(|stored| take_card(&mut read, stored)) else { return };
+        match damage.stream {
+            Some(Stream::Channel(channel_id)) if damage.is_damage() => {
+                damaged.push((channel_id, *damage));
+            }
+            Some(Stream::Channel(_) | Stream::Payments | Stream::Chain) | None => {
+                failure = Some(damage.error);
+            }
         }
     })?;
-    failure.map_or(Ok(read), Err)
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    for (channel_id, damage) in damaged {
+        read.rebuild(channel_id, damage, store)?;
+    }
+    Ok(read)
+}
+
+/// Takes one card in. Only of what is damaged in a channel's own card the channel is named.
+fn take_card(read: &mut CardsRead, stored: StoredCard<'_>) -> Result<(), Box<Damage>> {
+    let (part, position) = (DamagedPart::Card, None);
+    let damage = |stream, error| Box::new(Damage { stream, part, position, error });
+    let bytes = |source| damage(Some(stored.stream), EngineError::Bytes { what: "a card", source });
+    match stored.stream {
+        Stream::Channel(named) => {
+            let card = wire::decode_card(stored.body).map_err(bytes)?;
+            let found = card.channel_id;
+            if found != named {
+                return Err(damage(None, EngineError::Misplaced { named, found }));
+            }
+            read.take_in(&card, stored.last);
+        }
+        Stream::Chain => read.tip = Some(wire::decode_chain_tip(stored.body).map_err(bytes)?),
+        Stream::Payments => {}
+    }
+    Ok(())
 }
 
 /// Folds the payment book.

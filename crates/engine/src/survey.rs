@@ -8,6 +8,7 @@ use lastword_types::{Card, ChannelId};
 use lastword_wire::{self as wire, Frame};
 
 use crate::channels;
+use crate::damage::{Damage, DamagedPart};
 use crate::error::EngineError;
 use crate::start;
 
@@ -25,17 +26,6 @@ impl Amount {
         self.count += 1;
         self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     }
-}
-
-/// Something that cannot be read.
-#[derive(Debug)]
-pub struct Damage {
-    /// Whose it is.
-    pub stream: Option<Stream>,
-    /// The position of the record, where it is one.
-    pub position: Option<u64>,
-    /// What is wrong.
-    pub error: EngineError,
 }
 
 /// What a store holds.
@@ -64,8 +54,13 @@ impl Survey {
         self.kinds.entry(kind).or_default().add(body);
     }
 
-    fn complain(&mut self, stream: Stream, position: Option<u64>, error: EngineError) {
-        self.damage.push(Damage { stream: Some(stream), position, error });
+    fn complain(
+        &mut self,
+        stream: Stream,
+        (part, position): (DamagedPart, Option<u64>),
+        error: EngineError,
+    ) {
+        self.damage.push(Damage { stream: Some(stream), part, position, error });
     }
 }
 
@@ -82,19 +77,12 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
     let mut survey = Survey::default();
     let mut cards = BTreeMap::new();
     let mut streams = BTreeSet::from([Stream::Payments]);
-    let mut nowhere = None;
     store.cards(&mut |stored| {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
-                match error.place.stream {
-                    Some(stream) => {
-                        streams.insert(stream);
-                        survey.complain(stream, None, error.into());
-                    }
-                    None => nowhere = Some(error),
-                }
-                return;
+                streams.extend(error.place.stream);
+                return survey.damage.push(Damage::reported(error, DamagedPart::Card));
             }
         };
         streams.insert(stored.stream);
@@ -107,12 +95,10 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
             Stream::Payments => Ok(()),
         };
         if let Err(source) = read {
-            survey.complain(stored.stream, None, EngineError::Bytes { what: "a card", source });
+            let error = EngineError::Bytes { what: "a card", source };
+            survey.complain(stored.stream, (DamagedPart::Card, None), error);
         }
     })?;
-    if let Some(error) = nowhere {
-        survey.damage.push(Damage { stream: None, position: None, error: error.into() });
-    }
     for stream in streams {
         count(store, stream, &mut survey);
         match stream {
@@ -124,12 +110,26 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
                     let count = book.state().payments.len();
                     survey.payments = u64::try_from(count).unwrap_or(u64::MAX);
                 }
-                Err(error) => survey.complain(stream, None, error),
+                Err(error) => {
+                    let position = position_of(&error);
+                    let is_named = position.is_some()
+                        && survey.damage.iter().any(|it| it.position == position);
+                    if !is_named {
+                        survey.complain(stream, (DamagedPart::Whole, position), error);
+                    }
+                }
             },
             Stream::Chain => {}
         }
     }
     Ok(survey)
+}
+
+fn position_of(error: &EngineError) -> Option<u64> {
+    if let EngineError::DamagedBook { position, .. } = error {
+        return Some(*position);
+    }
+    if let EngineError::Store(error) = error { error.place.position } else { None }
 }
 
 /// Counts the records and the snapshot of a stream.
@@ -153,7 +153,7 @@ fn count(store: &dyn Store, stream: Stream, survey: &mut Survey) {
     });
     drop(replayed);
     for (lsn, error) in unreadable {
-        survey.complain(stream, Some(lsn.position), error);
+        survey.complain(stream, (DamagedPart::Record, Some(lsn.position)), error);
     }
 }
 
@@ -171,16 +171,19 @@ fn fold(store: &dyn Store, channel_id: ChannelId, card: Option<&Card>, survey: &
             let covers = card.map_or(0, |card| card.covers);
             let folded = Card { covers, ..folded };
             if covers >= warm.last.position && card.is_some_and(|card| *card != folded) {
-                survey.complain(stream, None, EngineError::Damaged(channel_id));
+                let error = EngineError::Damaged(channel_id);
+                survey.complain(stream, (DamagedPart::Card, None), error);
             }
         }
-        Err(error) => {
+        Err(damage) => {
             // A record that cannot be decoded was named when it was counted.
-            let is_named = survey.damage.iter().any(|damage| damage.stream == Some(stream));
-            if let EngineError::Store(StoreError { place, .. }) = &error {
-                survey.complain(stream, place.position, error);
-            } else if !is_named {
-                survey.complain(stream, None, error);
+            let is_same = |known: &Damage| {
+                known.stream == damage.stream
+                    && (known.position == damage.position
+                        || known.part == DamagedPart::Card && damage.part == DamagedPart::Whole)
+            };
+            if !survey.damage.iter().any(is_same) {
+                survey.damage.push(*damage);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What became of the inbound half is read from its monitor where that is here: the preimage is in its
 //! ledger before anything downstream may forget it. Only of a channel that is not here the node's own
-//! book is asked.
+//! book is asked; one that is here and damaged waits.
 //!
 //! An inbound HTLC without an outbound entry was never forwarded; failing it back or forwarding it
 //! is a decision of the node that forwards.
@@ -39,7 +39,10 @@ impl InboundHalf {
     fn read(view: &View<'_>, inbound: HtlcKey) -> Self {
         let ledger = match view.ledgers.ledger(inbound.channel_id) {
             LedgerState::Present(ledger) => ledger,
-            LedgerState::Missing | LedgerState::Damaged => return Self::of_book(view, inbound),
+            LedgerState::Missing => return Self::of_book(view, inbound),
+            // Whatever the book says, the half may be live in bytes that nobody can read; and a node
+            // that has lost sight of the channel must not forget the preimage for it.
+            LedgerState::Damaged => return Self::Waits { claimable: None },
         };
         match ledger.entry(HtlcDirection::Received, inbound.htlc_id) {
             _ if ledger.head().is_archived => Self::Settled(Reason::InboundGone),

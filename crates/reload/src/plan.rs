@@ -133,8 +133,8 @@ pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
 /// Says whether the book may drop a payment (rule R9).
 ///
 /// It may when the outcome is handled, every entry of the payment that a ledger holds is delivered,
-/// and every ledger that could hold one was read. A part that was taken and not yet told of keeps
-/// it too: its entry is not delivered.
+/// and every ledger that could hold one was read; a damaged one could hold a later attempt of any.
+/// A part that was taken and not yet told of keeps it too: its entry is not delivered.
 ///
 /// # Crash safety
 ///
@@ -151,5 +151,7 @@ pub fn may_drop(payment_id: PaymentId, view: &View<'_>) -> bool {
     let mut channels: BTreeSet<_> = found.parts.iter().flat_map(Part::channels).collect();
     channels.extend(channels_of(payment.intent));
     let is_read = |channel_id| matches!(view.ledgers.ledger(channel_id), LedgerState::Present(_));
-    channels.into_iter().all(is_read) && !found.parts.iter().any(Part::is_undelivered)
+    let mut is_whole = true;
+    view.ledgers.for_each_damaged(&mut |_| is_whole = false);
+    is_whole && channels.into_iter().all(is_read) && !found.parts.iter().any(Part::is_undelivered)
 }

@@ -159,8 +159,9 @@ impl<'a> Story<'a> {
             return Finding::Decided(outcome, Reason::PartFulfilled);
         }
         // Tombstones are dropped of what is over and released in every ledger; an entry that is not
-        // released therefore says that nothing of its generation was dropped.
-        if self.parts.is_empty() && self.is_book_old {
+        // released therefore says that nothing of its generation was dropped. A damaged ledger may hold
+        // just such an entry.
+        if self.parts.is_empty() && self.is_book_old && !self.is_damaged() {
             return Finding::Decided(Outcome::Unknown, Reason::TracesDropped);
         }
         if !self.unreadable.is_empty() || !self.hidden.is_empty() {
@@ -195,6 +196,10 @@ impl<'a> Story<'a> {
         least.map_or(Finding::Open, |reason| {
             Finding::Decided(Outcome::Failed { reason }, Reason::AllPartsFailed)
         })
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.unreadable.values().any(|reason| *reason == Reason::MonitorDamaged)
     }
 
     pub(crate) fn key(&self, kind: EventKind) -> EventKey {

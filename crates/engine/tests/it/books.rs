@@ -142,9 +142,9 @@ fn a_book_of_any_age_of_this_node_is_taken() {
 fn card_of(stores: &Stores, channel_id: ChannelId) -> Card {
     let mut card = None;
     let mut visit = |visited: Result<StoredCard<'_>, StoreError>| {
-        let stored = visited.expect("it is sound");
-        if stored.stream == Stream::Channel(channel_id) {
-            card = Some(decode_card(stored.body).unwrap());
+        let found = visited.expect("it is sound");
+        if found.stream == Stream::Channel(channel_id) {
+            card = Some(decode_card(found.body).unwrap());
         }
     };
     stores.monitors.cards(&mut visit).unwrap();

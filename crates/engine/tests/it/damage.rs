@@ -2,14 +2,17 @@
 
 use std::error::Error as _;
 
-use lastword_engine::{BookDamage, Driver, EngineError};
-use lastword_ports::{Store, StoreErrorKind, Stream};
-use lastword_reload::{Action, Reason};
-use lastword_testkit::Survivors;
-use lastword_types::{ChannelId, PaymentState, RemovalReason};
+use lastword_engine::{BookDamage, DamagedPart, Driver, EngineError};
+use lastword_ports::{Frame, SnapshotStore as _, Store, StoreErrorKind, Stream, UpdateLog as _};
+use lastword_reload::{Action, PaymentStatus, Reason};
+use lastword_testkit::{CrashStore, Survivors};
+use lastword_types::{Card, ChannelId, HtlcOrigin, PaymentState, RemovalReason};
+use lastword_wire as wire;
+
+use crate::claim::{self, PREIMAGE};
 
 use crate::node::{Logs, Node, Stores, ports_on};
-use crate::stores::{Damage, DamagedStore};
+use crate::stores::{AwayStore, Damage, DamagedStore};
 use crate::world::{ANCHORS, Part, Payment, STATIC, World, channel_id};
 
 fn start(
@@ -18,7 +21,8 @@ fn start(
     stream: Stream,
     damage: Damage,
 ) -> Result<Driver, EngineError> {
-    let wrap = |inner| Box::new(DamagedStore { inner, stream, damage }) as Box<dyn Store>;
+    let wrap =
+        |inner: CrashStore| Box::new(DamagedStore { inner, stream, damage }) as Box<dyn Store>;
     let books = stores.books.clone().map(wrap);
     Driver::start(ports_on(world, wrap(stores.monitors.clone()), books))
 }
@@ -27,6 +31,40 @@ fn start_damaged(world: &World, stores: Stores, channel: usize, damage: Damage) 
     let stream = Stream::Channel(channel_id(channel));
     let driver = start(world, &stores, stream, damage).expect("the others are sound");
     Node { stores, driver }
+}
+
+/// What no start can mend.
+const LASTING: [Damage; 5] =
+    [Damage::Silent, Damage::Reported, Damage::Whole, Damage::Snapshot, Damage::SnapshotReported];
+
+/// Puts a snapshot of a channel and forgets the records that it covers.
+fn compact(node: &mut Node, channel: usize) {
+    let body =
+        wire::encode_monitor_state(node.driver.monitor(channel_id(channel)).unwrap().state());
+    let stream = Stream::Channel(channel_id(channel));
+    let at = node.stores.monitors.append(&[]).unwrap();
+    node.stores.monitors.put(stream, at, &body).unwrap();
+    node.stores.monitors.prune(stream, at).unwrap();
+    let _proof = node.stores.monitors.sync().unwrap();
+}
+
+/// The damage of channel 0 is named, with what it is and where.
+fn assert_named(node: &Node, damage: Damage, place: &str) {
+    let found: Vec<_> = node.driver.damage().collect();
+    let [found] = found[..] else { panic!("{place}: {found:?}") };
+    assert_eq!(found.stream, Some(Stream::Channel(channel_id(0))), "{place}");
+    let expected = match damage {
+        Damage::Silent | Damage::Reported => DamagedPart::Record,
+        Damage::Snapshot | Damage::SnapshotReported => DamagedPart::Snapshot,
+        Damage::Whole => DamagedPart::Whole,
+        Damage::Card | Damage::CardReported => DamagedPart::Card,
+    };
+    assert_eq!(found.part, expected, "{place}");
+    assert_eq!(found.position.is_some(), damage != Damage::Whole, "{place}");
+    if let Damage::Silent | Damage::Snapshot = damage {
+        let EngineError::Bytes { source, .. } = &found.error else { panic!("{place}: {found:?}") };
+        assert!(source.to_string().contains(char::is_numeric), "{place}: the offset: {source}");
+    }
 }
 
 /// Three payments: one in channel 0, one in channel 1, one in both; nothing is decided.
@@ -53,14 +91,25 @@ fn waits(node: &mut Node) -> Vec<(lastword_types::PaymentId, ChannelId, Reason)>
 #[test]
 fn a_damaged_channel_is_set_apart_and_its_payments_wait() {
     for logs in [Logs::One, Logs::Two] {
-        for damage in [Damage::Silent, Damage::Reported] {
+        for damage in LASTING {
             let place = format!("{logs:?}, {damage:?}");
-            let (mut world, node, [first, second, both]) = three_payments(logs);
+            let (mut world, mut node, [first, second, both]) = three_payments(logs);
+            if matches!(damage, Damage::Snapshot | Damage::SnapshotReported) {
+                compact(&mut node, 0);
+            }
             let sound = node.stores.image(Survivors::SyncedOnly);
             drop(node);
             let mut node = start_damaged(&world, sound.image(Survivors::Everything), 0, damage);
             assert_eq!(node.damaged(), [channel_id(0)], "{place}");
+            assert_named(&node, damage, &place);
             assert_eq!(node.tell(), [], "{place}: neither failed nor sent");
+            let busy = node.refusal(&first);
+            assert!(matches!(busy, EngineError::PaymentIdBusy(id) if id == first.id()), "{place}");
+            for waiting in [&first, &both] {
+                let status = node.driver.payment_status(waiting.id());
+                let Ok(PaymentStatus::Live(live)) = status else { panic!("{place}: {status:?}") };
+                assert_eq!(live.waits_for, [channel_id(0)], "{place}");
+            }
             let expected =
                 [first.id(), both.id()].map(|id| (id, channel_id(0), Reason::MonitorDamaged));
             assert_eq!(waits(&mut node), expected, "{place}");
@@ -202,7 +251,7 @@ fn the_damage_of_a_quiet_channel_is_found_when_a_block_needs_it() {
 }
 
 #[test]
-fn damaged_bytes_of_the_book_or_a_card_stop_the_start_and_are_named() {
+fn damaged_bytes_of_the_book_or_the_tip_stop_the_start_and_are_named() {
     for logs in [Logs::One, Logs::Two] {
         let (world, node, [first, ..]) = three_payments(logs);
         let stores = node.stores.image(Survivors::SyncedOnly);
@@ -222,13 +271,155 @@ fn damaged_bytes_of_the_book_or_a_card_stop_the_start_and_are_named() {
         assert_eq!(source.kind, StoreErrorKind::Corrupt);
         assert_eq!(source.place.stream, Some(Stream::Payments));
         assert!(source.place.position.is_some());
-        for stream in [Stream::Channel(channel_id(1)), Stream::Chain] {
-            let error = start(stream, Damage::Card);
-            assert!(matches!(error, EngineError::Bytes { what: "a card", .. }), "{error}");
-        }
+        let error = start(Stream::Chain, Damage::Card);
+        assert!(matches!(error, EngineError::Bytes { what: "a card", .. }), "{error}");
+        let error = start(Stream::Chain, Damage::CardReported);
+        let EngineError::Store(source) = &error else { panic!("{error}") };
+        assert_eq!(
+            (source.kind, source.place.stream),
+            (StoreErrorKind::Corrupt, Some(Stream::Chain))
+        );
         // Nothing was written by all this, and the sound bytes start.
         assert_eq!(stores.records(), written, "{logs:?}");
         let node = Node::start(&world, stores);
         assert!(node.is_known(first.id()));
     }
+}
+
+/// Only the card is damaged: the channel itself says what is on it, and the start writes it anew.
+#[test]
+fn a_damaged_card_is_rebuilt_from_its_channel() {
+    for damage in [Damage::Card, Damage::CardReported] {
+        let (mut world, node, [first, ..]) = three_payments(Logs::One);
+        let stores = node.stores.image(Survivors::SyncedOnly);
+        drop(node);
+        let mut node = start_damaged(&world, stores, 0, damage);
+        assert_eq!(node.damaged(), [], "{damage:?}");
+        let [mended] = node.driver.mended() else { panic!("{damage:?}") };
+        assert_eq!(mended.stream, Some(Stream::Channel(channel_id(0))), "{damage:?}");
+        assert_eq!(mended.part, DamagedPart::Card, "{damage:?}");
+        world.peer_closes(0);
+        world.peer_claims(&first, 0);
+        node.poll();
+        assert_eq!(node.tell(), [first.sent(), first.path_taken(0)], "it is watched");
+        let mut node = node.crash(&world, Survivors::SyncedOnly);
+        assert!(node.driver.mended().is_empty(), "it was written anew");
+        assert_eq!(node.damaged(), []);
+        assert_eq!(node.tell(), []);
+    }
+}
+
+/// The card of an open channel with nothing to do.
+fn quiet_card(number: u8, node: &mut Node) -> Card {
+    let sample = node.driver.monitor(channel_id(2)).unwrap().card();
+    let mut watched = sample.watched.clone();
+    for outpoint in &mut watched {
+        outpoint.vout = 1_000 + u32::from(number);
+    }
+    let channel_id = ChannelId([number; 32]);
+    Card { channel_id, watched, has_undelivered: false, covers: u64::MAX, ..sample }
+}
+
+/// A store with many cards of which some are damaged, in every way: each is named and set apart or
+/// mended, and every other channel is watched.
+#[test]
+fn of_many_channels_the_damaged_ones_are_named_and_the_others_are_watched() {
+    let (mut world, mut node) = Node::with_channels(Logs::One, &[STATIC, ANCHORS, STATIC]);
+    let paid = world.payment(1, &[Part(0, 50_000, 100)]);
+    node.pay(&paid);
+    let lost = world.payment(2, &[Part(1, 50_000, 100)]);
+    node.pay(&lost);
+    for number in 1..=120 {
+        let body = wire::encode_card(&quiet_card(number, &mut node));
+        let stream = Stream::Channel(ChannelId([number; 32]));
+        node.stores.monitors.append(&[Frame::Card { stream, body: &body }]).unwrap();
+    }
+    let _proof = node.stores.monitors.sync().unwrap();
+    let stores = node.stores.image(Survivors::SyncedOnly);
+    drop(node);
+    // A card without a channel behind it cannot be rebuilt.
+    let ways = [
+        (ChannelId([7; 32]), Damage::Card),
+        (ChannelId([8; 32]), Damage::CardReported),
+        (ChannelId([93; 32]), Damage::Whole),
+        (channel_id(1), Damage::Reported),
+        (channel_id(2), Damage::CardReported),
+    ];
+    let mut store: Box<dyn Store> = Box::new(stores.monitors.clone());
+    for (channel_id, damage) in ways {
+        store =
+            Box::new(DamagedStore { inner: store, stream: Stream::Channel(channel_id), damage });
+    }
+    let surveyed = lastword_engine::survey(&*store).unwrap();
+    let driver = Driver::start(ports_on(&world, store, None)).expect("the others are sound");
+    let mut node = Node { stores, driver };
+    let mut apart =
+        vec![channel_id(1), ChannelId([7; 32]), ChannelId([8; 32]), ChannelId([93; 32])];
+    apart.sort_unstable();
+    assert_eq!(node.damaged(), apart);
+    let mended: Vec<_> = node.driver.mended().iter().map(|damage| damage.stream).collect();
+    assert_eq!(mended, [Some(Stream::Channel(channel_id(2)))]);
+    // Whoever reads the store whole finds each of them, and the one that was mended.
+    for (channel_id, damage) in ways {
+        let stream = Some(Stream::Channel(channel_id));
+        assert!(surveyed.damage.iter().any(|it| it.stream == stream), "{channel_id}, {damage:?}");
+    }
+    world.peer_closes(0);
+    world.peer_closes(1);
+    world.peer_claims(&paid, 0);
+    node.poll();
+    assert_eq!(node.tell(), [paid.sent(), paid.path_taken(0)]);
+    assert_eq!(node.driver.payment(lost.id()).unwrap().state, PaymentState::Pending);
+}
+
+/// A claim is not called over while a part of it lies in a channel that is set apart, and none begins
+/// there.
+#[test]
+fn a_received_payment_waits_for_the_part_in_a_damaged_channel() {
+    for damage in [Damage::Reported, Damage::Whole] {
+        let (world, mut node, parts) = claim::paid(Logs::One);
+        node.driver.claim_payment(PREIMAGE, parts.clone()).unwrap();
+        let stores = node.stores.image(Survivors::SyncedOnly);
+        drop(node);
+        let mut node = start_damaged(&world, stores.image(Survivors::Everything), 0, damage);
+        assert_eq!(node.tell(), [], "{damage:?}: it is not called over");
+        let waits = claim::advice(&mut node);
+        let payment_hash = PREIMAGE.payment_hash();
+        let wait = Action::WaitForPart { payment_hash, channel_id: channel_id(0) };
+        assert!(waits.contains(&wait), "{damage:?}: {waits:?}");
+        drop(node);
+        let mut node = Node::start(&world, stores);
+        assert_eq!(node.tell(), [claim::claimed(&parts)], "{damage:?}: once it can be read");
+
+        let (mut world, mut node, _) = claim::paid(Logs::One);
+        let other = claim::part(1, 1);
+        claim::offer(&mut world, &mut node, other, HtlcOrigin::Ours);
+        let stores = node.stores.image(Survivors::SyncedOnly);
+        drop(node);
+        let mut node = start_damaged(&world, stores, 0, damage);
+        let error = node.driver.claim_payment(PREIMAGE, [claim::part(0, 0), other].into());
+        let error = error.expect_err("a part cannot be read");
+        if let EngineError::Store(source) = &error {
+            assert_eq!(source.kind, StoreErrorKind::Corrupt, "nobody had looked before");
+        } else {
+            assert!(matches!(error, EngineError::Damaged(id) if id == channel_id(0)), "{error}");
+        }
+        assert_eq!(node.damaged(), [channel_id(0)], "{damage:?}");
+        assert_eq!(claim::standing(&mut node, other), (false, None), "none of it is claimed");
+    }
+}
+
+/// A store that is away says nothing of a channel: the start stops, and no channel is set apart.
+#[test]
+fn a_store_that_cannot_be_read_now_sets_no_channel_apart() {
+    let (world, node, [first, ..]) = three_payments(Logs::One);
+    let stores = node.stores.image(Survivors::SyncedOnly);
+    drop(node);
+    let inner = stores.monitors.clone();
+    let away = Box::new(AwayStore { inner, stream: Stream::Channel(channel_id(0)) });
+    let error = Driver::start(ports_on(&world, away, None)).expect_err("it is away");
+    let EngineError::Store(source) = &error else { panic!("{error}") };
+    assert_eq!(source.kind, StoreErrorKind::Retry);
+    let node = Node::start(&world, stores);
+    assert!(node.is_known(first.id()));
 }

@@ -228,11 +228,10 @@ async fn an_engine_on_a_damaged_store_does_not_start_and_says_why() {
     let payment = world.payment(1, &[Part(0, 50_000, 40)]);
     node.pay(&payment);
     let inner = node.stores.monitors.image(Survivors::SyncedOnly);
-    let damaged =
-        DamagedStore { inner, stream: Stream::Channel(channel_id(0)), damage: Damage::Card };
+    let damaged = DamagedStore { inner, stream: Stream::Chain, damage: Damage::Card };
     let user = RecordingHandler::new();
     let started = Engine::start(ports_on(&world, Box::new(damaged), None), Box::new(user)).await;
-    let error = started.expect_err("a card is damaged");
+    let error = started.expect_err("the tip is damaged");
     assert!(matches!(error, EngineError::Bytes { what: "a card", .. }), "{error}");
 }
 

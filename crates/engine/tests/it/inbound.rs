@@ -1,17 +1,18 @@
 //! A forward whose two halves are on chain: it is not failed back early, and waits for its own end.
 
-use lastword_engine::Driver;
-use lastword_ports::{ForwardBook, InboundState};
+use lastword_engine::{Driver, EngineError};
+use lastword_ports::{ForwardBook, InboundState, Stream};
 use lastword_reload::Action;
 use lastword_testkit::Survivors;
 use lastword_types::{
     AmountMsat, BlockHeight, ChannelId, CommitmentFormat, EARLY_FAIL_BACK_BLOCKS, ForwardOrigin,
     Htlc, HtlcDirection, HtlcFailure, HtlcId, HtlcKey, HtlcOrigin, OutputSpendKind,
-    PaymentPreimage, PreimageSource, Told, Verdict,
+    PaymentPreimage, PreimageSource, RemovalReason, Told, Verdict,
 };
 
 use crate::crash::{Bomb, unless_died};
-use crate::node::{Logs, Node, Stores, ports};
+use crate::node::{Logs, Node, Stores, ports, ports_on};
+use crate::stores::{Damage, DamagedStore};
 use crate::world::{ANCHORS, STATIC, World, channel_id};
 
 const PREIMAGE: PaymentPreimage = PaymentPreimage([0x78; 32]);
@@ -243,4 +244,98 @@ fn a_forward_whose_inbound_channel_is_open_is_failed_back_in_time() {
     let reason = HtlcFailure::FailedBack;
     assert_eq!(forward.verdict(&mut node), Verdict::Failed { reason });
     assert!(!forward.is_noted(&mut node));
+}
+
+/// Nothing pays for sending on what lies in a damaged channel, and what a damaged channel may have
+/// been sent is not sent a second time; whatever the node's book says, nothing is forgotten.
+#[test]
+fn what_a_damaged_channel_may_hold_of_a_forward_is_neither_sent_on_nor_given_up() {
+    for (apart, says) in [
+        (INBOUND_CHANNEL, InboundState::Gone),
+        (INBOUND_CHANNEL, InboundState::Resolved),
+        (OUTBOUND_CHANNEL, InboundState::Open),
+    ] {
+        let (mut forward, node) = forwarding(Logs::One, ANCHORS);
+        let stores = node.stores.image(Survivors::SyncedOnly);
+        drop(node);
+        let stream = Stream::Channel(channel_id(apart));
+        let inner = stores.monitors.clone();
+        let damaged = DamagedStore { inner, stream, damage: Damage::Whole };
+        let mut ports = ports_on(&forward.world, Box::new(damaged), None);
+        ports.forwards = Box::new(Says(says));
+        let mut node = Node { driver: Driver::start(ports).unwrap(), stores };
+        let advice: Vec<Action> =
+            node.driver.take_advice().into_iter().map(|planned| planned.action).collect();
+        assert_eq!(advice, [], "{apart}, {says:?}: nothing is known, so nothing is advised");
+        assert_eq!(node.damaged(), [channel_id(apart)], "{apart}");
+
+        // The node, which has forgotten, sends it on again.
+        let sound = [OUTBOUND_CHANNEL, INBOUND_CHANNEL][usize::from(apart == OUTBOUND_CHANNEL)];
+        let records = node.stores.records();
+        let htlc_id = forward.world.channels[sound].take_htlc_id();
+        let again = Htlc {
+            direction: HtlcDirection::Offered,
+            htlc_id,
+            amount_msat: AmountMsat(60_000_000),
+            payment_hash: PREIMAGE.payment_hash(),
+            cltv_expiry: BlockHeight(forward.world.height() + 100),
+            origin: HtlcOrigin::Forward(ForwardOrigin {
+                inbound: INBOUND,
+                inbound_amount_msat: AmountMsat(60_001_000),
+                inbound_cltv_expiry: BlockHeight(forward.world.height() + 60),
+            }),
+        };
+        let update = forward.world.channels[sound].add(again);
+        let error = node.driver.update(vec![update]).expect_err("it may have been sent on");
+        assert!(
+            matches!(error, EngineError::Damaged(id) if id == channel_id(apart)),
+            "{apart}: {error}"
+        );
+        assert_eq!(node.stores.records(), records, "{apart}: nothing was written");
+    }
+}
+
+/// The outbound half is fulfilled while the channel of the inbound one cannot be read: the preimage
+/// stays, however often the node starts, until the channel can be read and is claimed.
+#[test]
+fn the_preimage_for_an_inbound_half_in_a_damaged_channel_is_not_forgotten() {
+    for says in [InboundState::Gone, InboundState::Resolved] {
+        let (mut forward, node) = forwarding(Logs::One, ANCHORS);
+        let mut stores = node.stores.image(Survivors::SyncedOnly);
+        drop(node);
+        let start = |world: &World, stores: &Stores| {
+            let stream = Stream::Channel(channel_id(INBOUND_CHANNEL));
+            let inner = stores.monitors.clone();
+            let damaged = DamagedStore { inner, stream, damage: Damage::Whole };
+            let mut ports = ports_on(world, Box::new(damaged), None);
+            ports.forwards = Box::new(Says(says));
+            Driver::start(ports).unwrap()
+        };
+        let outbound = forward.outbound;
+        for round in 0..3 {
+            let mut driver = start(&forward.world, &stores);
+            if round == 0 {
+                let reason = RemovalReason::Fulfilled { preimage: PREIMAGE };
+                let removal =
+                    forward.world.channels[OUTBOUND_CHANNEL].remove(outbound.htlc_id, reason);
+                driver.update(removal.to_vec()).unwrap();
+            }
+            let claim = Action::ClaimInbound { inbound: INBOUND, outbound, preimage: PREIMAGE };
+            let advice = driver.take_advice();
+            assert!(advice.iter().any(|planned| planned.action == claim), "{says:?}, {round}");
+            let state = driver.monitor(outbound.channel_id).unwrap().state();
+            assert_eq!(state.htlcs[&(outbound.direction, outbound.htlc_id)].delivered, None);
+            drop(driver);
+            stores = stores.image(Survivors::SyncedOnly);
+        }
+        // It can be read again: it is claimed there, and only then the outbound half goes.
+        let mut node = start_sound(&forward.world, stores, InboundState::Open);
+        let state = node.state(INBOUND_CHANNEL);
+        let inbound = &state.htlcs[&(INBOUND.direction, INBOUND.htlc_id)];
+        assert!(inbound.claim.is_some(), "{says:?}");
+    }
+}
+
+fn start_sound(world: &World, stores: Stores, state: InboundState) -> Node {
+    start(world, stores, state, &Bomb::default())
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lastword_ports::{
-    CardVisitor, Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
-    StoredCard, Stream, UpdateLog,
+    CardVisitor, Durable, Frame, Lsn, Place, Snapshot, SnapshotStore, Store, StoreError,
+    StoreErrorKind, StoredCard, Stream, UpdateLog,
 };
 use lastword_testkit::CrashStore;
 
@@ -140,19 +140,27 @@ pub(crate) enum Damage {
     Silent,
     /// The store gives the card as it is, one byte changed.
     Card,
+    /// The store finds by its checksum that the card is damaged.
+    CardReported,
+    /// Nothing of the stream can be read, as when what the store knows of it is damaged.
+    Whole,
+    /// The store gives the snapshot as it is, one byte changed.
+    Snapshot,
+    /// The store finds by its checksum that the snapshot is damaged.
+    SnapshotReported,
 }
 
 /// A store in which the bytes of one stream are damaged.
 #[derive(Debug)]
-pub(crate) struct DamagedStore {
-    pub(crate) inner: CrashStore,
+pub(crate) struct DamagedStore<S = CrashStore> {
+    pub(crate) inner: S,
     pub(crate) stream: Stream,
     pub(crate) damage: Damage,
 }
 
-impl DamagedStore {
-    fn corrupt(&self, position: u64) -> StoreError {
-        let place = Place { stream: Some(self.stream), position: Some(position) };
+impl<S> DamagedStore<S> {
+    fn corrupt(&self, position: Option<u64>) -> StoreError {
+        let place = Place { stream: Some(self.stream), position };
         StoreError::new(StoreErrorKind::Corrupt, place, "the checksum is wrong")
     }
 }
@@ -165,7 +173,7 @@ fn flipped(body: &[u8]) -> Vec<u8> {
     body
 }
 
-impl UpdateLog for DamagedStore {
+impl<S: Store> UpdateLog for DamagedStore<S> {
     fn append(&mut self, batch: &[Frame<'_>]) -> Result<Lsn, StoreError> {
         self.inner.append(batch)
     }
@@ -180,8 +188,13 @@ impl UpdateLog for DamagedStore {
         after: Option<Lsn>,
         visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        if stream != self.stream || self.damage == Damage::Card {
+        let is_whole = self.damage == Damage::Whole;
+        let is_records = matches!(self.damage, Damage::Reported | Damage::Silent);
+        if stream != self.stream || !(is_whole || is_records) {
             return self.inner.replay(stream, after, visit);
+        }
+        if is_whole {
+            return Err(self.corrupt(None));
         }
         let mut place = None;
         let mut count = 0;
@@ -192,13 +205,13 @@ impl UpdateLog for DamagedStore {
                 return visit(lsn, body);
             }
             place = Some(lsn.position);
-            match self.damage {
-                Damage::Silent => visit(lsn, &flipped(body)),
-                Damage::Reported | Damage::Card => ControlFlow::Break(()),
+            if self.damage == Damage::Silent {
+                return visit(lsn, &flipped(body));
             }
+            ControlFlow::Break(())
         })?;
         match (self.damage, place) {
-            (Damage::Reported, Some(position)) => Err(self.corrupt(position)),
+            (Damage::Reported, Some(position)) => Err(self.corrupt(Some(position))),
             _ => Ok(()),
         }
     }
@@ -208,7 +221,72 @@ impl UpdateLog for DamagedStore {
     }
 }
 
-impl SnapshotStore for DamagedStore {
+impl<S: Store> SnapshotStore for DamagedStore<S> {
+    fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
+        self.inner.put(stream, at, body)
+    }
+
+    fn latest(&self, stream: Stream) -> Result<Option<Snapshot>, StoreError> {
+        let snapshot = self.inner.latest(stream)?;
+        let at = snapshot.as_ref().map(|snapshot| snapshot.at.position);
+        match self.damage {
+            _ if stream != self.stream => Ok(snapshot),
+            Damage::Whole => Err(self.corrupt(None)),
+            Damage::SnapshotReported => Err(self.corrupt(at)),
+            Damage::Snapshot => {
+                Ok(snapshot.map(|snapshot| Snapshot { body: flipped(&snapshot.body), ..snapshot }))
+            }
+            Damage::Reported | Damage::Silent | Damage::Card | Damage::CardReported => Ok(snapshot),
+        }
+    }
+
+    fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
+        self.inner.cards(&mut |card| match (card, self.damage) {
+            (Ok(card), Damage::Card) if card.stream == self.stream => {
+                visit(Ok(StoredCard { body: &flipped(card.body), ..card }));
+            }
+            (Ok(card), Damage::CardReported | Damage::Whole) if card.stream == self.stream => {
+                visit(Err(self.corrupt(None)));
+            }
+            (card, _) => visit(card),
+        })
+    }
+}
+
+/// A store that cannot read the records of one stream now.
+#[derive(Debug)]
+pub(crate) struct AwayStore {
+    pub(crate) inner: CrashStore,
+    pub(crate) stream: Stream,
+}
+
+impl UpdateLog for AwayStore {
+    fn append(&mut self, batch: &[Frame<'_>]) -> Result<Lsn, StoreError> {
+        self.inner.append(batch)
+    }
+
+    fn sync(&mut self) -> Result<Durable, StoreError> {
+        self.inner.sync()
+    }
+
+    fn replay(
+        &self,
+        stream: Stream,
+        after: Option<Lsn>,
+        visit: &mut dyn FnMut(Lsn, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        if stream == self.stream {
+            return Err(error(StoreErrorKind::Retry, "the disk is away"));
+        }
+        self.inner.replay(stream, after, visit)
+    }
+
+    fn prune(&mut self, stream: Stream, upto: Lsn) -> Result<(), StoreError> {
+        self.inner.prune(stream, upto)
+    }
+}
+
+impl SnapshotStore for AwayStore {
     fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
         self.inner.put(stream, at, body)
     }
@@ -218,11 +296,6 @@ impl SnapshotStore for DamagedStore {
     }
 
     fn cards(&self, visit: &mut CardVisitor<'_>) -> Result<(), StoreError> {
-        self.inner.cards(&mut |card| match card {
-            Ok(card) if card.stream == self.stream && self.damage == Damage::Card => {
-                visit(Ok(StoredCard { body: &flipped(card.body), ..card }));
-            }
-            card => visit(card),
-        })
+        self.inner.cards(visit)
     }
 }

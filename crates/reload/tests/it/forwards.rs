@@ -173,6 +173,28 @@ fn a_forward_in_a_damaged_channel_is_left_alone() {
     );
 }
 
+/// Whatever the node's book says: the inbound half may be live in bytes that nobody can read, and then
+/// the preimage is needed for it.
+#[test]
+fn a_forward_into_which_a_damaged_channel_led_is_never_released() {
+    for state in
+        [InboundState::Open, InboundState::Resolved, InboundState::Gone, InboundState::Unknown]
+    {
+        for verdict in [LIVE, FAILING, FULFILLED, FAILED] {
+            let mut world = world(state, verdict);
+            open(&mut world, &[1]);
+            set_bytes(&mut world, 1, Bytes::Damaged);
+            let is_release = |planned: &Planned| matches!(planned.action, Action::Release(_));
+            let plan = world.plan_all();
+            assert!(!plan.actions.iter().any(is_release), "{state:?}, {verdict:?}");
+            let (inbound, outbound) = (inbound(), outbound());
+            let claim = Action::ClaimInbound { inbound, outbound, preimage: PREIMAGE };
+            let is_told = plan.actions.iter().any(|planned| planned.action == claim);
+            assert_eq!(is_told, verdict == FULFILLED, "{state:?}, {verdict:?}");
+        }
+    }
+}
+
 #[test]
 fn the_live_path_looks_only_at_the_forwards_that_it_is_given() {
     let world = world(InboundState::Open, FULFILLED);

@@ -178,6 +178,11 @@ fn w9_a_payment_is_not_dropped_before_its_releases_are_durable() {
     assert!(may_drop(&world));
     world.sheets.get_mut(&channel(2)).unwrap().bytes = Bytes::Damaged;
     assert!(!may_drop(&world), "a monitor that cannot be read may hold an entry");
+    world.sheets.get_mut(&channel(2)).unwrap().bytes = Bytes::Present;
+    assert!(may_drop(&world));
+    open(&mut world, &[9]);
+    world.sheets.get_mut(&channel(9)).unwrap().bytes = Bytes::Damaged;
+    assert!(!may_drop(&world), "one that nothing names may hold a later attempt");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_tombstone_of_another_generation_says_nothing() {
 #[test]
 fn r10_a_payment_of_a_book_older_than_what_was_dropped_is_unknown_once() {
     let payment = intent(1, &[1, 2]);
-    for bytes in [Bytes::Present, Bytes::Damaged, Bytes::Missing] {
+    for bytes in [Bytes::Present, Bytes::Missing] {
         let mut world = World::default();
         open(&mut world, &[1]);
         set_bytes(&mut world, 2, bytes);
@@ -96,6 +96,23 @@ fn r10_a_payment_of_a_book_older_than_what_was_dropped_is_unknown_once() {
         assert!(known);
         assert_eq!(short(&world.plan_all()), "");
     }
+}
+
+/// What cannot be read may hold its entry: nothing is said until it can be.
+#[test]
+fn r10_a_payment_of_an_older_book_waits_for_a_damaged_monitor() {
+    let payment = intent(1, &[1, 2]);
+    let mut world = World::default();
+    open(&mut world, &[1]);
+    add_part(&mut world, &payment, 1, FULFILLED);
+    set_bytes(&mut world, 2, Bytes::Damaged);
+    note(&mut world, &payment, PaymentState::Pending);
+    world.book.1 = BookEpoch(4);
+    prune(&mut world, 1, 5);
+    assert_eq!(short(&world.plan_all()), "W2");
+    set_bytes(&mut world, 2, Bytes::Present);
+    world.settle();
+    assert_eq!(told(&world), "S s1");
 }
 
 /// A handled `Unknown` is noted in every ledger of the payment that can be read, and a book that holds
