@@ -9,11 +9,12 @@ use lastword_types::{BlockHeight, ClaimRequest, FeeRatePerKw};
 
 use crate::claims::Refusal;
 use crate::error::{ClaimError, ClaimErrorKind};
-use crate::offers::Offers;
+use crate::offers::{Offer, Offers};
 use crate::package::{Package, check, urgency};
 use crate::penalty;
 use crate::presigned::{Commitment, SecondStage};
 use crate::purse::Purse;
+use crate::round::{Due, Task};
 use crate::schedule::{RAISE_WINDOW, blocks_left, risen};
 use crate::sweep::{self, Failure, Sweep};
 use crate::terms::Terms;
@@ -80,13 +81,54 @@ impl Channel {
         }
     }
 
-    /// The packages all of whose requests are due; first those that pay for replacing what others
-    /// claimed too.
-    pub(crate) fn signed(&self, next: BlockHeight) -> Vec<&Package> {
-        let mut signed: Vec<&Package> =
-            self.packages.values().filter(|package| self.is_due(package, next)).collect();
-        signed.sort_by_key(|package| !package.is_heir());
-        signed
+    /// What is to be done for the block at `next`.
+    pub(crate) fn tasks(&self, next: BlockHeight) -> Vec<Due> {
+        let standing = self.packages.iter().filter(|(_, package)| self.is_due(package, next));
+        let standing = standing.map(|(key, package)| {
+            let is_shared = self.shared.contains(key);
+            self.place(&package.claimed, package.is_heir, is_shared, Task::Standing(*key))
+        });
+        let mut is_any_sociable = false;
+        let unclaimed = self.unclaimed(next).filter(|request| {
+            let is_sociable = is_sociable(request, next);
+            is_any_sociable |= is_sociable;
+            !is_sociable
+        });
+        let alone = unclaimed.map(|request| {
+            let outpoint = request.outpoint;
+            let is_heir = self.offers.is_heir(outpoint);
+            self.place(&BTreeSet::from([outpoint]), is_heir, false, Task::Alone(outpoint))
+        });
+        let mut tasks: Vec<Due> = standing.chain(alone).collect();
+        if is_any_sociable {
+            tasks.push(self.place(&BTreeSet::new(), false, true, Task::Shared));
+        }
+        tasks
+    }
+
+    /// The place of a task for some outputs. An heir goes before all that has a deadline in its
+    /// channel.
+    fn place(
+        &self,
+        claimed: &BTreeSet<OutPoint>,
+        is_heir: bool,
+        is_shared: bool,
+        task: Task,
+    ) -> Due {
+        let deadline = if is_heir {
+            self.requests.values().filter_map(|pending| pending.request.deadline).min()
+        } else {
+            self.deadline(claimed).filter(|_| !is_shared)
+        };
+        let deadline = deadline.unwrap_or(BlockHeight(u32::MAX));
+        let outpoint = claimed.first().copied();
+        Due { deadline, is_no_heir: !is_heir, is_shared, outpoint, task }
+    }
+
+    /// The height from which on somebody else can take one of these outputs.
+    pub(crate) fn deadline(&self, claimed: &BTreeSet<OutPoint>) -> Option<BlockHeight> {
+        let requests = claimed.iter().filter_map(|outpoint| self.requests.get(outpoint));
+        requests.filter_map(|pending| pending.request.deadline).min()
     }
 
     fn is_due(&self, package: &Package, next: BlockHeight) -> bool {
@@ -101,8 +143,7 @@ impl Channel {
         next: BlockHeight,
         purse: &mut Purse<'_, '_>,
     ) -> Terms {
-        let requests = claimed.iter().filter_map(|outpoint| self.requests.get(outpoint));
-        let deadline = requests.filter_map(|pending| pending.request.deadline).min();
+        let deadline = self.deadline(claimed);
         let asked = purse.rate(urgency);
         let mark = self.offers.mark(claimed);
         let marked = mark.map_or(asked, |mark| match deadline {
@@ -120,34 +161,30 @@ impl Channel {
         }
     }
 
-    /// Replaces what should pay more, and returns the coins that are given back.
+    /// Replaces a package if it should pay more, and returns the coins that are given back.
     pub(crate) fn raise(
         &mut self,
+        key: OutPoint,
         next: BlockHeight,
         purse: &mut Purse<'_, '_>,
         errors: &mut Vec<ClaimError>,
     ) -> Vec<OutPoint> {
-        let due = self.packages.iter().filter(|(_, package)| self.is_due(package, next));
-        let keys: Vec<OutPoint> = due.map(|(key, _)| *key).collect();
+        let Some(package) = self.packages.get(&key) else { return Vec::new() };
+        let terms = self.terms(&package.claimed, self.urgency(package), next, purse);
+        let terms = Terms { destination: package.destination.clone(), ..terms };
+        // What takes its place may spend its coins; for the others they are taken.
+        let coins = package.coins.clone();
+        purse.release(&coins);
+        let Raised { package: raised, error } = self.raised(package, &terms, purse);
+        purse.reserve(coins.iter().copied());
         let mut given_back = Vec::new();
-        for key in keys {
-            let Some(package) = self.packages.get(&key) else { continue };
-            let terms = self.terms(&package.claimed, self.urgency(package), next, purse);
-            let terms = Terms { destination: package.destination.clone(), ..terms };
-            // What takes its place may spend its coins; for the others they are taken.
-            let coins = package.coins.clone();
-            purse.release(&coins);
-            let Raised { package: raised, error } = self.raised(package, &terms, purse);
-            purse.reserve(coins.iter().copied());
-            if let Some(mut raised) = raised {
-                raised.destination = raised.destination.or(terms.destination);
-                let is_free = |coin: &OutPoint| !raised.coins.contains(coin);
-                given_back.extend(coins.into_iter().filter(is_free));
-                self.keep(raised, self.shared.contains(&key), next);
-            }
-            if let Some((outpoint, kind)) = error {
-                self.report(outpoint, kind, errors);
-            }
+        if let Some(mut raised) = raised {
+            raised.destination = raised.destination.or(terms.destination);
+            given_back.extend(coins.into_iter().filter(|coin| !raised.coins.contains(coin)));
+            self.keep(raised, self.shared.contains(&key), next);
+        }
+        if let Some((outpoint, kind)) = error {
+            self.report(outpoint, kind, errors);
         }
         given_back
     }
@@ -270,13 +307,14 @@ impl Channel {
         }
     }
 
-    /// Gives the requests that may share transactions as few of them as possible.
+    /// Gives the requests that may share transactions as few of them as possible, and returns the
+    /// lowest output of each.
     pub(crate) fn build_batches(
         &mut self,
         next: BlockHeight,
         purse: &mut Purse<'_, '_>,
         errors: &mut Vec<ClaimError>,
-    ) {
+    ) -> Vec<OutPoint> {
         let requests: Vec<ClaimRequest> =
             self.unclaimed(next).filter(|request| is_sociable(request, next)).cloned().collect();
         let (good, bad): (Vec<_>, Vec<_>) = requests
@@ -295,24 +333,28 @@ impl Channel {
             let kind = ClaimErrorKind::NotWorthItsFee { amount, fee };
             self.report(sweep.request.outpoint, kind, errors);
         }
-        for batch in worth.chunks(MAX_SWEEPS_PER_TRANSACTION) {
-            self.build_batch(batch.to_vec(), next, purse, errors);
-        }
+        let batches = worth.chunks(MAX_SWEEPS_PER_TRANSACTION);
+        batches.filter_map(|batch| self.build_batch(batch.to_vec(), next, purse, errors)).collect()
     }
 
-    /// Sweeps a batch in one transaction, without those that the signer refuses.
+    /// Sweeps a batch in one transaction, without those that the signer refuses; returns its lowest
+    /// output.
     fn build_batch(
         &mut self,
         mut batch: Vec<Sweep<'_>>,
         next: BlockHeight,
         purse: &mut Purse<'_, '_>,
         errors: &mut Vec<ClaimError>,
-    ) {
+    ) -> Option<OutPoint> {
         while !batch.is_empty() {
             let claimed = batch.iter().map(|sweep| sweep.request.outpoint).collect();
             let terms = self.terms(&claimed, Urgency::Relaxed, next, purse);
             match sweep::build(&batch, &terms, purse) {
-                Ok(package) => return self.keep(package, true, next),
+                Ok(package) => {
+                    let first = package.claimed.first().copied();
+                    self.keep(package, true, next);
+                    return first;
+                }
                 Err(Failure::Signer(index, kind)) => {
                     let refused = batch.remove(index);
                     self.report(refused.request.outpoint, kind, errors);
@@ -326,6 +368,7 @@ impl Channel {
                 }
             }
         }
+        None
     }
 
     /// Keeps a package that is offered for the block at `next`, in place of what claims the same.
@@ -340,6 +383,8 @@ impl Channel {
             }
         }
         if let Some(first) = package.claimed.first() {
+            let was_heir = self.packages.get(first).is_some_and(|before| before.is_heir);
+            package.is_heir = was_heir || package.replaced.iter().any(Offer::has_heir);
             if is_shared {
                 self.shared.insert(*first);
             } else {

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
 use lastword_types::{BlockHeight, ChannelId, ClaimKind, ClaimRequest, SweepWitness};
 
-use crate::channel::{Channel, is_sociable};
+use crate::channel::Channel;
 use crate::error::ClaimError;
-use crate::purse::{Purse, Wallet};
+use crate::purse::Wallet;
+use crate::round::Round;
 
 /// The claims of all channels: what is to be spent, and the signed transactions that spend it.
 ///
@@ -23,12 +24,12 @@ use crate::purse::{Purse, Wallet};
 /// before, and one of the two confirms.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
-    channels: BTreeMap<ChannelId, Channel>,
+    pub(crate) channels: BTreeMap<ChannelId, Channel>,
     /// Asked for from the wallet and paid by nothing yet.
-    destination: Option<ScriptBuf>,
+    pub(crate) destination: Option<ScriptBuf>,
     /// Coins of transactions that were replaced for the block at a height. Until then one that takes
     /// them might be offered before that which takes their transaction out of the mempool.
-    given_back: BTreeMap<OutPoint, BlockHeight>,
+    pub(crate) given_back: BTreeMap<OutPoint, BlockHeight>,
 }
 
 /// What [`Claims::due`] returns.
@@ -36,8 +37,8 @@ pub struct Claims {
 pub struct Due {
     /// Signed transactions to broadcast, each of which may be in the next block.
     ///
-    /// In the order in which to offer them: by channel, and there those first that take the place of
-    /// one that others claimed too. None spends what another spends.
+    /// In the order in which to offer them: the nearest deadline first, and what takes the place of
+    /// one that others claimed too before those others. None spends what another spends.
     pub transactions: Vec<Transaction>,
     /// Signed commitments, each with the child that pays for both: to broadcast as one package, for
     /// the network may refuse either alone. In the same order.
@@ -83,55 +84,51 @@ impl Claims {
     /// any other refusal it is built anew, from the coins and rates of then, and pays no more for
     /// it.
     ///
-    /// A transaction that is not one of ours is ignored.
-    pub fn refused(&mut self, txid: Txid, refusal: Refusal) {
-        for channel in self.channels.values_mut() {
+    /// A transaction that is not one of this channel is ignored.
+    pub fn refused(&mut self, channel_id: ChannelId, txid: Txid, refusal: Refusal) {
+        if let Some(channel) = self.channels.get_mut(&channel_id) {
             channel.refused(txid, refusal);
         }
     }
 
-    /// Builds what is missing and returns every transaction that may be in the block after `tip`.
+    /// Begins a round: every transaction that may be in the block after `tip`, one by one, the most
+    /// urgent first.
     ///
-    /// Call it after every block, and as often as you like: for the same tip and the same rates a
-    /// transaction is the same at every call, byte for byte, so broadcasting it again is harmless.
+    /// Begin one after every block, and as often as you like: for the same tip and the same rates a
+    /// transaction is the same in every round, byte for byte, so broadcasting it again is harmless.
     /// It is replaced by one that pays more when the rate rose by so much that the network takes
     /// another, when its deadline comes near, and when it paid too little. A tip that fell back below
     /// some of its requests makes it anew without those.
-    ///
-    /// # Errors
-    ///
-    /// None of the call; [`Due::errors`] names the requests that got no transaction, each of which
-    /// is tried again at the next call.
-    pub fn due(&mut self, tip: BlockHeight, wallet: &mut Wallet<'_>) -> Due {
+    pub fn begin<'c, 'p, 'w>(
+        &'c mut self,
+        tip: BlockHeight,
+        wallet: &'p mut Wallet<'w>,
+    ) -> Round<'c, 'p, 'w> {
         let next = tip.plus(1);
         for channel in self.channels.values_mut() {
             channel.drop_torn(next);
             channel.drop_pressing(next);
         }
         self.given_back.retain(|_, since| *since >= next);
-        let mut purse = Purse::new(wallet, self.reserved(), self.destination.take());
-        let mut errors = Vec::new();
-        for channel in self.channels.values_mut() {
-            let given_back = channel.raise(next, &mut purse, &mut errors);
-            self.given_back.extend(given_back.into_iter().map(|coin| (coin, next)));
-        }
-        for (_, channel_id, outpoint) in self.due_alone(next) {
-            if let Some(channel) = self.channels.get_mut(&channel_id) {
-                channel.build_alone(outpoint, next, &mut purse, &mut errors);
+        Round::new(self, next, wallet)
+    }
+
+    /// Returns a whole [round](Self::begin) at once.
+    ///
+    /// # Errors
+    ///
+    /// None of the call; [`Due::errors`] names the requests that got no transaction, each of which
+    /// is tried again at the next call.
+    pub fn due(&mut self, tip: BlockHeight, wallet: &mut Wallet<'_>) -> Due {
+        let mut due = Due::default();
+        let mut round = self.begin(tip, wallet);
+        for offer in round.by_ref() {
+            match <[Transaction; 2]>::try_from(offer.transactions) {
+                Ok(package) => due.packages.push(package),
+                Err(alone) => due.transactions.extend(alone),
             }
         }
-        for channel in self.channels.values_mut() {
-            channel.build_batches(next, &mut purse, &mut errors);
-        }
-        self.destination = purse.close();
-        let mut due = Due { errors, ..Due::default() };
-        for package in self.channels.values().flat_map(|channel| channel.signed(next)) {
-            let transaction = package.transaction.clone();
-            match &package.child {
-                None => due.transactions.push(transaction),
-                Some(child) => due.packages.push([transaction, child.transaction.clone()]),
-            }
-        }
+        due.errors = round.take_errors();
         due
     }
 
@@ -169,25 +166,10 @@ impl Claims {
     }
 
     /// The coins that live claims spend: one coin pays for one claim at most.
-    fn reserved(&self) -> BTreeSet<OutPoint> {
+    pub(crate) fn reserved(&self) -> BTreeSet<OutPoint> {
         let packages = self.channels.values().flat_map(|channel| channel.packages.values());
         let live = packages.flat_map(|package| package.coins.iter().copied());
         live.chain(self.given_back.keys().copied()).collect()
-    }
-
-    /// The requests that get a transaction of their own and have none, the most pressing first, so
-    /// that it gets its coin when there are too few.
-    fn due_alone(&self, next: BlockHeight) -> BTreeSet<(BlockHeight, ChannelId, OutPoint)> {
-        self.channels
-            .iter()
-            .flat_map(|(channel_id, channel)| {
-                let due = channel.unclaimed(next).filter(|request| !is_sociable(request, next));
-                due.map(|request| {
-                    let deadline = request.deadline.unwrap_or(BlockHeight(u32::MAX));
-                    (deadline, *channel_id, request.outpoint)
-                })
-            })
-            .collect()
     }
 }
 

@@ -66,6 +66,11 @@ impl Offers {
         }
     }
 
+    /// Says whether the claim of an output is to replace a transaction that claims others too.
+    pub(crate) fn is_heir(&self, outpoint: OutPoint) -> bool {
+        self.offers.iter().any(|offer| offer.heir == Some(outpoint))
+    }
+
     /// Takes note of a transaction that is offered for the block at `next`. The marks are those of
     /// outputs that others can take, which alone may not fall.
     pub(crate) fn offer(

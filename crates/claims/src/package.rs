@@ -29,6 +29,8 @@ pub(crate) struct Package {
     pub(crate) fee: Amount,
     /// What transaction and child pay together, for each 1,000 units of their weight.
     pub(crate) rate: FeeRatePerKw,
+    /// Whether it, or what it replaced, pays for replacing what others claimed too.
+    pub(crate) is_heir: bool,
     /// What it was to replace.
     pub(crate) replaced: Vec<Offer>,
     /// The script of the wallet that it pays, where it pays one.
@@ -47,7 +49,8 @@ impl Package {
         let rate = rate_of(fee, weight.to_wu());
         let (coins, replaced) = (Vec::new(), Vec::new());
         let (child, destination) = (None, None);
-        Self { transaction, claimed, coins, child, fee, rate, replaced, destination }
+        let is_heir = false;
+        Self { transaction, claimed, coins, child, fee, rate, is_heir, replaced, destination }
     }
 
     /// A package that answers one request and spends no coin.
@@ -69,11 +72,6 @@ impl Package {
             child.transaction.output.first().map(|output| output.script_pubkey.clone());
         self.coins = child.coins.iter().map(|coin| coin.outpoint).collect();
         self.child = Some(child);
-    }
-
-    /// Says whether it pays for replacing what others claimed too.
-    pub(crate) fn is_heir(&self) -> bool {
-        self.replaced.iter().any(Offer::has_heir)
     }
 
     /// Says whether this transaction is in it.

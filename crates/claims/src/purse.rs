@@ -1,10 +1,11 @@
 //! [`Purse`]: the wallet as it stands during one call.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bitcoin::{Amount, OutPoint, ScriptBuf};
+use bitcoin::hashes::Hash as _;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Txid};
 use lastword_ports::{ChainError, ChannelSigner, Coin, CoinSource, FeeSource, Urgency};
 use lastword_types::FeeRatePerKw;
 
@@ -24,11 +25,47 @@ pub struct Wallet<'a> {
 /// The wallet during one call: it is asked only for what is needed, and for that once.
 pub(crate) struct Purse<'a, 'w> {
     pub(crate) wallet: &'a mut Wallet<'w>,
-    coins: Option<Result<Vec<Coin>, Arc<ChainError>>>,
+    coins: Option<Result<Coins, Arc<ChainError>>>,
     reserved: BTreeSet<OutPoint>,
     destination: Option<ScriptBuf>,
     relaxed: Option<FeeRatePerKw>,
     contended: Option<FeeRatePerKw>,
+}
+
+/// The coins of a wallet that may pay for claims.
+#[derive(Default)]
+struct Coins {
+    listed: BTreeMap<OutPoint, Coin>,
+    /// Those that no claim spends, the smallest first.
+    free: BTreeSet<(Amount, OutPoint)>,
+}
+
+impl Coins {
+    fn new(coins: Vec<Coin>, reserved: &BTreeSet<OutPoint>) -> Self {
+        let fit = coins
+            .into_iter()
+            .filter(|coin| coin.amount <= Amount::MAX_MONEY && coin.script_pubkey.is_p2wpkh());
+        let listed: BTreeMap<OutPoint, Coin> = fit.map(|coin| (coin.outpoint, coin)).collect();
+        let free = listed.values().filter(|coin| !reserved.contains(&coin.outpoint));
+        let free = free.map(|coin| (coin.amount, coin.outpoint)).collect();
+        Self { listed, free }
+    }
+
+    /// The smallest free coin that holds so much.
+    fn smallest(&self, needed: Amount) -> Option<Coin> {
+        let (_, outpoint) = self.free.range((needed, first_outpoint())..).next()?;
+        self.listed.get(outpoint).cloned()
+    }
+
+    /// The largest free coins.
+    fn largest(&self, count: usize) -> Vec<Coin> {
+        let places = self.free.iter().rev().take(count);
+        places.filter_map(|(_, outpoint)| self.listed.get(outpoint)).cloned().collect()
+    }
+
+    fn place(&self, outpoint: OutPoint) -> Option<(Amount, OutPoint)> {
+        self.listed.get(&outpoint).map(|coin| (coin.amount, outpoint))
+    }
 }
 
 impl<'a, 'w> Purse<'a, 'w> {
@@ -42,9 +79,9 @@ impl<'a, 'w> Purse<'a, 'w> {
         Self { wallet, coins: None, reserved, destination, relaxed: None, contended: None }
     }
 
-    /// Returns the destination that nothing pays yet, for the next call.
-    pub(crate) fn close(self) -> Option<ScriptBuf> {
-        self.destination
+    /// Takes out the destination that nothing pays yet, for the next call.
+    pub(crate) fn take_destination(&mut self) -> Option<ScriptBuf> {
+        self.destination.take()
     }
 
     /// Returns the rate to use, which is never below the relay floor.
@@ -79,13 +116,11 @@ impl<'a, 'w> Purse<'a, 'w> {
         needed: impl Fn(usize) -> Result<Amount, ClaimErrorKind>,
     ) -> Result<Vec<Coin>, ClaimErrorKind> {
         let one = needed(1)?;
-        let mut free: Vec<Coin> = self.free()?.cloned().collect();
-        free.sort_by_key(|coin| (coin.amount, coin.outpoint));
-        if let Some(coin) = free.iter().find(|coin| coin.amount >= one) {
-            return Ok(Vec::from([coin.clone()]));
+        let coins = self.coins()?;
+        if let Some(coin) = coins.smallest(one) {
+            return Ok(Vec::from([coin]));
         }
-        free.reverse();
-        free.truncate(COINS_MAX);
+        let free = coins.largest(COINS_MAX);
         for count in 2..=free.len() {
             let Some(coins) = free.get(..count) else { break };
             // Each holds at most 21 million coins and they are few.
@@ -97,32 +132,45 @@ impl<'a, 'w> Purse<'a, 'w> {
         Err(ClaimErrorKind::NoCoin { needed: one })
     }
 
-    /// Visits the coins that no claim spends.
-    fn free(&mut self) -> Result<impl Iterator<Item = &Coin>, ClaimErrorKind> {
-        let listed = self
-            .coins
-            .get_or_insert_with(|| self.wallet.coins.coins().map_err(Arc::new))
-            .as_ref()
-            .map_err(|error| ClaimErrorKind::Wallet(Arc::clone(error)))?;
+    /// The wallet's coins, for which it is asked once.
+    fn coins(&mut self) -> Result<&Coins, ClaimErrorKind> {
         let reserved = &self.reserved;
-        Ok(listed
-            .iter()
-            .filter(|coin| coin.amount <= Amount::MAX_MONEY)
-            .filter(|coin| coin.script_pubkey.is_p2wpkh())
-            .filter(|coin| !reserved.contains(&coin.outpoint)))
+        let list = || {
+            let coins = self.wallet.coins.coins().map_err(Arc::new)?;
+            Ok(Coins::new(coins, reserved))
+        };
+        let coins = self.coins.get_or_insert_with(list).as_ref();
+        coins.map_err(|error| ClaimErrorKind::Wallet(Arc::clone(error)))
     }
 
     /// Keeps coins for the claim that spends them.
     pub(crate) fn reserve(&mut self, coins: impl IntoIterator<Item = OutPoint>) {
-        self.reserved.extend(coins);
+        for outpoint in coins {
+            self.reserved.insert(outpoint);
+            if let Some(Ok(coins)) = &mut self.coins
+                && let Some(place) = coins.place(outpoint)
+            {
+                coins.free.remove(&place);
+            }
+        }
     }
 
     /// Gives coins back.
-    pub(crate) fn release(&mut self, coins: &[OutPoint]) {
-        for coin in coins {
-            self.reserved.remove(coin);
+    pub(crate) fn release(&mut self, released: &[OutPoint]) {
+        for outpoint in released {
+            self.reserved.remove(outpoint);
+            if let Some(Ok(coins)) = &mut self.coins
+                && let Some(place) = coins.place(*outpoint)
+            {
+                coins.free.insert(place);
+            }
         }
     }
+}
+
+/// The least outpoint there is.
+fn first_outpoint() -> OutPoint {
+    OutPoint { txid: Txid::all_zeros(), vout: 0 }
 }
 
 /// The coins that pay for one claim at most.

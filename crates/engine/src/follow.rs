@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::{Transaction, Txid};
+use bitcoin::Transaction;
 use lastword_chain::{Nonsense, RawBlock, Step, TrackError};
 use lastword_claims::{Refusal, Wallet};
 use lastword_ports::{ChainError, ChainErrorKind};
@@ -10,7 +10,7 @@ use lastword_types::{BlockHeight, BlockRef, Bug, ChainDelta, ChannelId, MonitorR
 
 use crate::driver::Driver;
 use crate::error::EngineError;
-use crate::ports::Boundary;
+use crate::ports::{Boundary, Progress};
 use crate::stage::{Batch, Entry};
 
 impl Driver {
@@ -105,8 +105,10 @@ impl Driver {
                     .map(|channel_id| disconnected(channel_id, *fork))
                     .collect(),
             };
-            if entries.is_empty() {
+            let channels = entries.len();
+            if channels == 0 {
                 self.tracker.accept(&step);
+                self.tell_block(channels);
                 continue;
             }
             let mut tracker = self.tracker.clone();
@@ -122,12 +124,18 @@ impl Driver {
                 return Err(error);
             }
             self.tracker = tracker;
+            self.tell_block(channels);
         }
         if self.tip() != start {
             self.channels.settle_below(self.tip().height);
             self.append_tip()?;
         }
         Ok(())
+    }
+
+    fn tell_block(&mut self, channels: usize) {
+        let height = self.tip().height;
+        self.logs.progress(Progress::Block { height, channels });
     }
 
     /// Returns the records that a block brings to the channels it concerns.
@@ -173,50 +181,50 @@ impl Driver {
         }
     }
 
-    /// Signs and broadcasts what may be in the block after `tip`; the same again at every call.
+    /// Signs and broadcasts what may be in the block after `tip`, the nearest deadline first; the same
+    /// again at every call. No claim is made before those ahead of it are with the network.
+    ///
+    /// What the broadcaster refuses is built anew at the next call, and pays more if the fee was the
+    /// reason.
     fn offer_claims(&mut self, tip: BlockHeight) -> Result<(), EngineError> {
         let mut wallet =
             Wallet { signer: &mut *self.signer, coins: &mut *self.coins, fees: &mut *self.fees };
-        let due = self.claims.due(tip, &mut wallet);
-        for error in due.errors {
+        let mut round = self.claims.begin(tip, &mut wallet);
+        let mut made = 0;
+        while let Some(offer) = round.next() {
+            let offered = match offer.transactions.as_slice() {
+                [alone] => self.broadcaster.broadcast(alone),
+                package => self.broadcaster.broadcast_package(package),
+            };
+            self.logs.observe(Boundary::Broadcast);
+            made += 1;
+            self.logs.progress(Progress::Claims { offered: made, left: round.left() });
+            if let Err(error) = offered {
+                let refusal = refusal(error)?;
+                let txid = offer.transactions.first().map(Transaction::compute_txid);
+                if let Some(txid) = txid {
+                    round.refused(offer.channel_id, txid, refusal);
+                }
+            }
+        }
+        for error in round.take_errors() {
             tracing::warn!(%error, "a claim has to wait");
-        }
-        for [commitment, child] in due.packages {
-            let txid = commitment.compute_txid();
-            let offered = self.broadcaster.broadcast_package(&[commitment, child]);
-            self.was_offered(txid, offered)?;
-        }
-        for transaction in due.transactions {
-            let offered = self.broadcaster.broadcast(&transaction);
-            self.was_offered(transaction.compute_txid(), offered)?;
         }
         Ok(())
     }
+}
 
-    /// Takes in what the broadcaster said: a claim that it refuses is built anew at the next call, and
-    /// pays more if the fee was the reason.
-    fn was_offered(
-        &mut self,
-        txid: Txid,
-        offered: Result<(), ChainError>,
-    ) -> Result<(), EngineError> {
-        self.logs.observe(Boundary::Broadcast);
-        match offered {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let refusal = match error.kind {
-                    ChainErrorKind::Rejected => Refusal::Other,
-                    ChainErrorKind::FeeTooLow => Refusal::Fee,
-                    ChainErrorKind::Retry
-                    | ChainErrorKind::Refused
-                    | ChainErrorKind::Nonsense
-                    | ChainErrorKind::NotFound => return Err(EngineError::Chain(error)),
-                };
-                self.claims.refused(txid, refusal);
-                tracing::debug!(%txid, %error, "a claim was refused and is offered again later");
-                Ok(())
-            }
-        }
+/// What a refusal means for a claim, which is offered again later; an error if the network was not
+/// reached.
+fn refusal(error: ChainError) -> Result<Refusal, EngineError> {
+    tracing::debug!(%error, "a claim was refused and is offered again later");
+    match error.kind {
+        ChainErrorKind::Rejected => Ok(Refusal::Other),
+        ChainErrorKind::FeeTooLow => Ok(Refusal::Fee),
+        ChainErrorKind::Retry
+        | ChainErrorKind::Refused
+        | ChainErrorKind::Nonsense
+        | ChainErrorKind::NotFound => Err(EngineError::Chain(error)),
     }
 }
 

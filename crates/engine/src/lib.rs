@@ -28,5 +28,5 @@ pub use driver::{Driver, Request};
 pub use engine::Engine;
 pub use error::{BookDamage, EngineError};
 pub use late::Ticket;
-pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports};
+pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports, Progress};
 pub use survey::{Amount, Survey, survey};

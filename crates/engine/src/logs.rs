@@ -7,7 +7,7 @@ use lastword_ports::{
 use lastword_types::Bug;
 
 use crate::error::EngineError;
-use crate::ports::{Boundary, Observer};
+use crate::ports::{Boundary, Observer, Progress};
 
 /// Which of the two logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,10 @@ impl Logs {
 
     pub(crate) fn observe(&mut self, boundary: Boundary) {
         self.observer.at(boundary);
+    }
+
+    pub(crate) fn progress(&mut self, progress: Progress) {
+        self.observer.progress(progress);
     }
 
     /// Says whether a sync has failed: what is durable is not known until the next start.

@@ -6,7 +6,7 @@ use lastword_ports::{
     BlockSource, Broadcaster, ChannelBook, ChannelEntry, ChannelSigner, CoinSource, FeeSource,
     ForwardBook, InboundState, Store,
 };
-use lastword_types::HtlcKey;
+use lastword_types::{BlockHeight, HtlcKey};
 
 /// The adapters that a driver owns and calls.
 pub struct Ports {
@@ -56,11 +56,33 @@ pub enum Boundary {
     Broadcast,
 }
 
+/// How far a driver is with what may take long, for whoever waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// A block was taken in.
+    Block {
+        /// Its height.
+        height: BlockHeight,
+        /// How many channels it concerned.
+        channels: usize,
+    },
+    /// A claim was offered to the network, the most urgent ones first.
+    Claims {
+        /// How many were offered for this tip.
+        offered: usize,
+        /// How many outputs, or groups of them, still wait for their turn.
+        left: usize,
+    },
+}
+
 /// Watches the driver pass its boundaries: for metrics, and for tests that crash there.
 pub trait Observer: Send {
     /// Called right after the boundary was passed. It may never return; then the driver is dead
     /// and its stores hold what a crash would have left.
     fn at(&mut self, boundary: Boundary);
+
+    /// Called whenever something long is a step further.
+    fn progress(&mut self, _progress: Progress) {}
 }
 
 /// Watches nothing.

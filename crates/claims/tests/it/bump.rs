@@ -241,7 +241,7 @@ fn a_refusal_that_is_not_for_the_fee_changes_no_fee() {
         one.mempool.entries.clear();
         let mut last = first;
         for _ in 0..20 {
-            one.claims.refused(last.compute_txid(), Refusal::Other);
+            one.claims.refused(one.request.channel_id, last.compute_txid(), Refusal::Other);
             last = one.taken(LATE).remove(0);
             one.mempool.entries.clear();
         }
@@ -363,7 +363,7 @@ fn a_coin_that_a_replacement_gives_back_is_taken_by_no_other_claim_of_that_block
         request.deadline = None;
     }
     let channel_id = requests[0].channel_id;
-    claims.replace(channel_id, vec![requests[1].clone()]);
+    claims.replace(channel_id, vec![requests[0].clone()]);
     let first = node.transactions(&mut claims, LATE).remove(0);
     let coin = first.input[1].previous_output;
     claims.replace(channel_id, requests.clone());

@@ -248,7 +248,11 @@ fn a_refused_package_is_made_anew_whichever_half_is_named() {
         // The coin was spent elsewhere.
         node.coins.coins.remove(0);
         assert_eq!(node.packages(&mut claims), packages);
-        claims.refused(packages[0][half].compute_txid(), Refusal::Other);
+        claims.refused(
+            world.parameters.channel_id,
+            packages[0][half].compute_txid(),
+            Refusal::Other,
+        );
         let after = node.packages(&mut claims);
         assert_eq!(after[0][0], packages[0][0]);
         assert_ne!(after[0][1], packages[0][1]);

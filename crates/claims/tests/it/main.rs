@@ -7,6 +7,7 @@ mod coins;
 mod economy;
 mod mempool;
 mod museum;
+mod order;
 mod penalty;
 mod prop;
 mod requests;

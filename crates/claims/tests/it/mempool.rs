@@ -69,7 +69,7 @@ pub(crate) fn offer_all(
     for transaction in &due.transactions {
         let paid = fee(transaction, &world.outputs);
         if let Err(refusal) = mempool.offer(transaction, paid) {
-            claims.refused(transaction.compute_txid(), refusal);
+            claims.refused(world.parameters.channel_id, transaction.compute_txid(), refusal);
             refused.push(transaction.clone());
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn offer_all(
         let mut outputs = world.outputs.clone();
         outputs.extend(outputs_of(parent));
         if let Err(refusal) = mempool.offer(child, fee(child, &outputs)) {
-            claims.refused(child.compute_txid(), refusal);
+            claims.refused(world.parameters.channel_id, child.compute_txid(), refusal);
             refused.push(child.clone());
         }
     }

@@ -268,11 +268,12 @@ fn museum_b072_a_failure_that_is_not_of_the_fee_does_not_drive_it_up() {
         let mut node = Node::new(&mut world, &[]);
         let mut claims = Claims::new();
         let far = Some(LATE.plus(100));
-        claims.replace(request.channel_id, vec![ClaimRequest { deadline: far, ..request }]);
+        let channel_id = request.channel_id;
+        claims.replace(channel_id, vec![ClaimRequest { deadline: far, ..request }]);
         let first = node.transactions(&mut claims, LATE).remove(0);
         for _ in 0..100 {
             let last = node.transactions(&mut claims, LATE).remove(0);
-            claims.refused(last.compute_txid(), Refusal::Other);
+            claims.refused(channel_id, last.compute_txid(), Refusal::Other);
         }
         let last = node.transactions(&mut claims, LATE).remove(0);
         assert_eq!(fee(&last, &world.outputs), fee(&first, &world.outputs));

@@ -214,13 +214,14 @@ fn a_signature_that_is_refused_stops_no_other_of_the_batch() {
 fn a_refused_transaction_is_built_anew_at_the_rate_of_then() {
     let (mut world, mut node, mut claims) = anchors();
     let request = world.second_stage_requests().remove(0);
-    claims.replace(request.channel_id, vec![request]);
+    let channel_id = request.channel_id;
+    claims.replace(channel_id, vec![request]);
     let before = node.transactions(&mut claims, LATE);
     node.coins.coins.retain(|coin| coin.outpoint != before[0].input[1].previous_output);
 
-    claims.refused(bitcoin::hashes::Hash::all_zeros(), Refusal::Other);
+    claims.refused(channel_id, bitcoin::hashes::Hash::all_zeros(), Refusal::Other);
     assert_eq!(node.transactions(&mut claims, LATE), before, "it is nobody's");
-    claims.refused(before[0].compute_txid(), Refusal::Other);
+    claims.refused(channel_id, before[0].compute_txid(), Refusal::Other);
 
     let after = node.transactions(&mut claims, LATE);
     assert_eq!(after.len(), 1);

@@ -14,6 +14,7 @@
 mod block;
 mod growth;
 mod instructions;
+mod mass;
 mod memory;
 mod plan;
 mod restart;
@@ -55,6 +56,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("growth", growth::measure),
     ("memory", memory::measure),
     ("restart", restart::measure),
+    ("mass", mass::measure),
 ];
 
 fn main() -> Result<()> {
@@ -63,6 +65,11 @@ fn main() -> Result<()> {
         && word == memory::CHILD
     {
         return memory::child(count.parse()?);
+    }
+    if let [word, store, channels, blocks] = arguments.as_slice()
+        && word == mass::CHILD
+    {
+        return mass::child(store.as_ref(), channels.parse()?, blocks.parse()?);
     }
     if let [word, part] = arguments.as_slice()
         && word == instructions::PART

@@ -47,13 +47,18 @@ fn resident(channels: u32) -> Result<f64> {
 pub(crate) fn child(channels: u32) -> Result<()> {
     let driver = Driver::start(ports(Box::new(Cards { channels })))?;
     assert_eq!(driver.damaged(), []);
-    let status = fs::read_to_string("/proc/self/status")?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = resident.and_then(|it| it.trim().strip_suffix(" kB"));
-    let kilobytes: f64 = kilobytes.ok_or("the system tells what is resident")?.parse()?;
-    println!("{}", kilobytes * 1024.0);
+    println!("{}", resident_bytes("VmRSS:")?);
     drop(driver);
     Ok(())
+}
+
+/// Returns what the system says of this process: what is resident, or was at most.
+pub(crate) fn resident_bytes(row: &str) -> Result<f64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let resident = status.lines().find_map(|line| line.strip_prefix(row));
+    let kilobytes = resident.and_then(|it| it.trim().strip_suffix(" kB"));
+    let kilobytes: f64 = kilobytes.ok_or("the system tells what is resident")?.parse()?;
+    Ok(kilobytes * 1024.0)
 }
 
 /// Returns a node's ports on a store; its chain is a new one that nobody asks.

@@ -24,7 +24,7 @@ const BATCH: u32 = 1_000;
 
 pub(crate) fn measure() -> Result<Vec<Line>> {
     let folder = Folder::new()?;
-    let path = folder.0.join("node.redb");
+    let path = folder.path("node.redb");
     generate(&mut RedbStore::open(&path)?, OPEN, CLOSED)?;
     let (opened, started) = start(&path)?;
     let (_, again) = start(&path)?;
@@ -48,14 +48,18 @@ pub(crate) fn measure() -> Result<Vec<Line>> {
 }
 
 /// A folder that goes when this does.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let name = format!("lastword-scale-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder)?;
         Ok(Self(folder))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Tape {
     /// Ours and the peer's.
     keys: [ChannelKeys; 2],
     numbers: [CommitmentNumber; 2],
+    /// When HTLCs of each direction expire that are added from now on.
+    pub(crate) expiries: [BlockHeight; 2],
     balances: [u64; 2],
     pending: usize,
     next_id: [u64; 2],
@@ -68,6 +70,7 @@ impl Tape {
             records: vec![MonitorRecord::Created(Box::new(new))],
             keys,
             numbers: [zero; 2],
+            expiries: [BlockHeight(BIRTH + 144); 2],
             balances: [half, half],
             pending: 0,
             next_id: [0, 0],
@@ -86,7 +89,8 @@ impl Tape {
         self.next_id[place(direction)] += 1;
         self.balances[place(direction)] -= HTLC_MSAT.0;
         self.pending += 1;
-        let new = vec![HtlcAdded::New(htlc(self.channel_id(), direction, htlc_id))];
+        let expiry = self.expiries[place(direction)];
+        let new = vec![HtlcAdded::New(htlc(self.channel_id(), direction, htlc_id, expiry))];
         let known = vec![HtlcAdded::Known { direction, htlc_id }];
         match direction {
             HtlcDirection::Offered => {
@@ -207,24 +211,43 @@ impl Tape {
 
     /// Returns the peer's newest commitment as a transaction; nobody has signed it.
     pub(crate) fn peers_commitment(&self) -> Result<Transaction> {
-        let number = self.numbers[1];
-        let [our_msat, their_msat] = self.balances.map(AmountMsat);
+        self.commitment(Side::Remote, &self.monitor.state().parameters)
+    }
+
+    /// Returns our newest commitment as a transaction that nobody has signed, as it would be if the
+    /// funding output were this one.
+    pub(crate) fn our_commitment(&self, funding_outpoint: OutPoint) -> Result<Transaction> {
+        let parameters = self.monitor.state().parameters.clone();
+        self.commitment(Side::Local, &ChannelParameters { funding_outpoint, ..parameters })
+    }
+
+    fn commitment(&self, owner: Side, parameters: &ChannelParameters) -> Result<Transaction> {
+        let place = match owner {
+            Side::Local => 0,
+            Side::Remote => 1,
+        };
+        let number = self.numbers[place];
         let commitment = UnsignedCommitment {
             number,
-            per_commitment_point: point(&self.keys[1], number)?,
+            per_commitment_point: point(&self.keys[place], number)?,
             feerate_per_kw: FeeRatePerKw(1_000),
-            to_local_msat: their_msat,
-            to_remote_msat: our_msat,
+            to_local_msat: AmountMsat(self.balances[place]),
+            to_remote_msat: AmountMsat(self.balances[1 - place]),
         };
-        let htlcs = self.monitor.htlcs_in(Side::Remote, number);
-        let parameters = &self.monitor.state().parameters;
-        let input = CommitmentInput {
-            parameters,
-            owner: Side::Remote,
-            commitment: &commitment,
-            htlcs: &htlcs,
-        };
+        let htlcs = self.monitor.htlcs_in(owner, number);
+        let input = CommitmentInput { parameters, owner, commitment: &commitment, htlcs: &htlcs };
         Ok(build_commitment(&input)?.transaction)
+    }
+
+    /// Our keys.
+    pub(crate) fn keys(&self) -> ChannelKeys {
+        self.keys[0].clone()
+    }
+
+    /// We learn the preimage of a received HTLC; it still stands in both commitments.
+    pub(crate) fn know(&mut self, htlc_id: HtlcId) -> Result<()> {
+        let preimage = preimage(self.channel_id(), HtlcDirection::Received, htlc_id);
+        self.update(vec![UpdateStep::Preimage { preimage }])
     }
 }
 
@@ -301,7 +324,12 @@ fn generation(channel_id: ChannelId, htlc_id: HtlcId) -> Generation {
     Generation(generation)
 }
 
-fn htlc(channel_id: ChannelId, direction: HtlcDirection, htlc_id: HtlcId) -> Htlc {
+fn htlc(
+    channel_id: ChannelId,
+    direction: HtlcDirection,
+    htlc_id: HtlcId,
+    cltv_expiry: BlockHeight,
+) -> Htlc {
     let origin = match direction {
         HtlcDirection::Offered => HtlcOrigin::Payment(PaymentOrigin {
             payment_id: PaymentId(bytes(4, channel_id, htlc_id)),
@@ -322,7 +350,7 @@ fn htlc(channel_id: ChannelId, direction: HtlcDirection, htlc_id: HtlcId) -> Htl
         htlc_id,
         amount_msat: HTLC_MSAT,
         payment_hash: preimage(channel_id, direction, htlc_id).payment_hash(),
-        cltv_expiry: BlockHeight(800_144),
+        cltv_expiry,
         origin,
     }
 }

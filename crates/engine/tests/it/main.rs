@@ -23,6 +23,7 @@ mod model;
 mod node;
 mod package;
 mod peer;
+mod progress;
 mod reorg;
 mod retry;
 mod rows;
