@@ -67,7 +67,7 @@ fn read(file: &Path) -> Result<StoreObject, SimError> {
     if metadata.len() == 0 {
         return Err(SimError::with("the file is empty", file.display().to_string()));
     }
-    let store = RedbStore::open(file).trying("open the store")?;
+    let mut store = RedbStore::open(file).trying("open the store")?;
     let mut damage = Vec::new();
     store
         .verify(&mut |error| {

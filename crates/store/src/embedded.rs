@@ -1,5 +1,6 @@
-//! [`RedbStore`]: the log, snapshots and cards in one file.
+//! [`RedbStore`]: the log, snapshots and cards in one file, with a journal before it.
 
+mod applying;
 mod creating;
 mod reading;
 mod verifying;
@@ -7,21 +8,20 @@ mod writing;
 
 pub use verifying::Verified;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use lastword_ports::{
     CardVisitor, Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, StoreErrorKind,
-    Stream, UpdateLog,
+    Stream, SyncJob, UpdateLog,
 };
 use redb::{Builder, StorageBackend, TableDefinition};
 
 use crate::engine::Engine;
-use crate::envelope::{RecordKey, RowKind, Seal, StreamKey, record_key, stream_key};
-use crate::fault::{NOWHERE, engine_error, guarded, place, refused};
+use crate::envelope::{RecordKey, RowKind, Seal, StreamKey, stream_key};
+use crate::fault::{NOWHERE, engine_error, guarded, place, poisoned, refused};
 use crate::head::{Head, Meta};
+use crate::journal::{Cut, Entry, Journal};
 use crate::pending::Pending;
 
 const META: TableDefinition<'static, u8, &[u8]> = TableDefinition::new("meta");
@@ -32,7 +32,7 @@ const SNAPSHOTS: TableDefinition<'static, &StreamKey, &[u8]> = TableDefinition::
 /// The most memory that the engine keeps pages in.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A store in one file of the embedded engine redb.
+/// A store in one file of the embedded engine redb, with a journal before it.
 ///
 /// # Shape
 ///
@@ -42,13 +42,24 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// two rows; no record is decoded before its stream is replayed. After a crash the engine itself
 /// reads the file's pages once, to find which are free.
 ///
+/// The journal is a second file, of the same name with `.journal` at the end, and a part of the store:
+/// neither opens without the other. It holds what is not in the database yet, which memory holds too.
+///
 /// # Crash safety
 ///
-/// Appends, snapshots and prunes wait in memory; [`sync`](UpdateLog::sync) writes all of them in one
-/// commit with one sync of the file. A commit is there whole or not at all.
-/// After one that failed every call is refused until the store is opened again: only then can
-/// anybody know what the disk holds. Opening commits once before it returns: what it found is
-/// durable, and a disk that is full or may not be written says so at once.
+/// Appends, snapshots and prunes wait in memory; [`sync`](UpdateLog::sync) writes all of them to the
+/// journal as one batch and syncs that file. A batch is there whole or not at all. When the journal
+/// is full, all of it goes into the database in one durable commit, a
+/// [checkpoint](Self::checkpoint), within the call that finds it full.
+///
+/// After a sync or a checkpoint that failed every call is refused until the store is opened again:
+/// only then can anybody know what the disk holds. A batch that could not be written, on a disk that is
+/// full, changes nothing, and the same call may work later. Opening makes a checkpoint before it
+/// returns: what it found is durable, and a disk that is full or may not be written says so at once.
+///
+/// A tail of the journal that a crash tore is cut, and [`recovered`](Self::recovered) says so. A damaged
+/// row sets its stream apart, as in the database. Damage to the framing of a batch refuses the
+/// store with the position; that of the last batch alone cannot be told from a torn tail.
 ///
 /// Damage to the engine's two commit slots, in the first bytes of the file, cannot be told from a
 /// commit that a crash tore: the store opens as an earlier sync left it.
@@ -68,13 +79,25 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// ```
 pub struct RedbStore {
     database: Engine,
+    journal: Journal,
     seal: Seal,
-    /// What the last commit said.
+    /// What the last checkpoint said.
     committed: Meta,
-    /// The position of the last frame, committed or not.
+    /// The position of the last frame that is in the database or the journal's file.
+    written: u64,
+    /// The position of the last frame.
     end: u64,
     pending: Pending,
-    is_poisoned: bool,
+    recovered: Recovered,
+}
+
+/// What a store found in its journal when it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Records, cards, snapshots and prunes that the database did not hold yet.
+    pub calls: u64,
+    /// The torn tail that was cut, if there was one.
+    pub cut: Option<Cut>,
 }
 
 impl std::fmt::Debug for RedbStore {
@@ -82,7 +105,7 @@ impl std::fmt::Debug for RedbStore {
         f.debug_struct("RedbStore")
             .field("committed", &self.committed)
             .field("end", &self.end)
-            .field("is_poisoned", &self.is_poisoned)
+            .field("journal", &self.journal)
             .finish_non_exhaustive()
     }
 }
@@ -92,32 +115,72 @@ impl RedbStore {
     ///
     /// # Crash safety
     ///
-    /// What the store holds when this returns is durable, the file's name with it.
+    /// What the store holds when this returns is durable, the files' names with it.
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Fenced`] while anybody has the file open, [`StoreErrorKind::Refused`] if
-    /// it may not be written or is of another version, [`StoreErrorKind::Full`],
-    /// [`StoreErrorKind::Corrupt`] if it is no store or is damaged, [`StoreErrorKind::Retry`] for
-    /// any other trouble of the disk.
+    /// it may not be written, is of another version, or its journal is missing or of another store or
+    /// of another state of this one, [`StoreErrorKind::Full`], [`StoreErrorKind::Corrupt`] if it is no
+    /// store or is damaged, [`StoreErrorKind::Retry`] for any other trouble of the disk.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if !creating::is_there(path).map_err(opening)? {
             guarded(NOWHERE, || creating::create(path))?;
         }
-        guarded(NOWHERE, || Self::start(builder().open(path).map_err(opening)?))
+        guarded(NOWHERE, || {
+            let database = builder().open(path).map_err(opening)?;
+            Self::start(database, |is_new| creating::journal_of(path, is_new))
+        })
     }
 
-    /// Opens the store in anything that the engine can write to, for tests that break it.
+    /// Opens the store in anything that the engine can write to, for tests that break it: the
+    /// database, and the journal.
     ///
     /// # Crash safety
     ///
-    /// As good as the backend's `sync_data`.
+    /// As good as the backends' `sync_data`.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
-        guarded(NOWHERE, || Self::start(builder().create_with_backend(backend).map_err(opening)?))
+    pub fn open_backends(
+        database: impl StorageBackend,
+        journal: impl StorageBackend,
+    ) -> Result<Self, StoreError> {
+        guarded(NOWHERE, || {
+            let database = builder().create_with_backend(database).map_err(opening)?;
+            Self::start(database, |_| Ok(Box::new(journal)))
+        })
+    }
+
+    /// Returns what the journal held when the store was opened.
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Makes the journal no larger than so many bytes, from the next sync on. The database takes
+    /// over what was written each time it is full; a batch that is larger goes there at once.
+    pub fn set_journal_size_max(&mut self, bytes: usize) {
+        self.journal.set_size_max(bytes);
+    }
+
+    /// Puts everything into the database, so that the next opening finds nothing to do.
+    ///
+    /// A clean end may do this; nothing is lost without it.
+    ///
+    /// # Crash safety
+    ///
+    /// What it returns covers every earlier append.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync`](UpdateLog::sync).
+    pub fn checkpoint(&mut self) -> Result<Durable, StoreError> {
+        self.usable()?;
+        if !self.pending.is_empty() || self.journal.is_used() {
+            self.commit()?;
+        }
+        Ok(Durable::attest(self.lsn(self.end)))
     }
 
     /// Returns the identity of the log.
@@ -126,11 +189,7 @@ impl RedbStore {
     }
 
     fn usable(&self) -> Result<(), StoreError> {
-        if self.is_poisoned {
-            let detail = "a sync failed earlier; open the store again";
-            return Err(StoreError::new(StoreErrorKind::Poisoned, NOWHERE, detail));
-        }
-        Ok(())
+        if self.journal.is_poisoned() { Err(poisoned()) } else { Ok(()) }
     }
 
     fn lsn(&self, position: u64) -> Lsn {
@@ -166,40 +225,39 @@ impl UpdateLog for RedbStore {
         if last.is_none_or(|last| last == u64::MAX) {
             return Err(refused(NOWHERE, "the positions are used up"));
         }
-        let mut heads = BTreeMap::new();
+        let streams = batch.iter().map(|frame| match frame {
+            Frame::Record { stream, .. } | Frame::Card { stream, .. } => *stream,
+        });
+        self.load_heads(streams)?;
         for frame in batch {
-            let (Frame::Record { stream, .. } | Frame::Card { stream, .. }) = *frame;
-            if let Entry::Vacant(entry) = heads.entry(stream_key(stream)) {
-                entry.insert(self.head(stream)?.unwrap_or_default());
-            }
-        }
-
-        self.pending.heads.append(&mut heads);
-        for frame in batch {
-            self.end += 1;
-            let (Frame::Record { stream, .. } | Frame::Card { stream, .. }) = *frame;
-            let key = stream_key(stream);
-            let head = self.pending.heads.get_mut(&key).expect("every stream's head is loaded");
-            match *frame {
-                Frame::Record { body, .. } => {
-                    let key = record_key(&key, self.end);
-                    let parts = [&head.last.to_be_bytes(), body];
-                    let row = self.seal.close(RowKind::Record, &key, &parts);
-                    head.last = self.end;
-                    self.pending.records.insert(key, row);
-                }
-                Frame::Card { body, .. } => head.card = Some((self.end, body.to_vec())),
-            }
+            self.add_frame(*frame);
         }
         Ok(self.lsn(self.end))
     }
 
     fn sync(&mut self) -> Result<Durable, StoreError> {
+        self.begin_sync()?.run()
+    }
+
+    /// Writes what is new to the journal; the job syncs it.
+    ///
+    /// The batch is handed to the system here, which takes microseconds. When the journal is full
+    /// everything goes into the database instead, and the job is done.
+    fn begin_sync(&mut self) -> Result<SyncJob, StoreError> {
         self.usable()?;
-        if !self.pending.is_empty() {
-            self.commit()?;
+        if !self.journal.is_written() {
+            if !self.journal.has_room() {
+                return self.checkpoint().map(|durable| SyncJob::done(Ok(durable)));
+            }
+            self.journal.write(self.written)?;
+            self.written = self.end;
         }
-        Ok(Durable::attest(self.lsn(self.committed.end)))
+        let durable = Durable::attest(self.lsn(self.end));
+        if self.journal.is_durable() {
+            return Ok(SyncJob::done(Ok(durable)));
+        }
+        let sync = self.journal.sync();
+        Ok(SyncJob::later(move || sync().map(|()| durable)))
     }
 
     fn replay(
@@ -213,34 +271,27 @@ impl UpdateLog for RedbStore {
         self.replay_behind(stream, after, visit)
     }
 
-    /// Forgets records; the file forgets them with the next sync.
+    /// Forgets records; the disk forgets them with the next sync.
     fn prune(&mut self, stream: Stream, upto: Lsn) -> Result<(), StoreError> {
         self.usable()?;
         let upto = self.reached(stream, upto)?;
-        let Some(mut head) = self.head(stream)? else { return Ok(()) };
-        if upto <= head.pruned {
-            return Ok(());
+        if self.head(stream)?.is_some_and(|head| head.pruned < upto) {
+            self.load_heads([stream])?;
+            self.add(&Entry::Prune { stream, upto });
         }
-        head.pruned = upto;
-        let key = stream_key(stream);
-        self.pending.forget(&key, upto);
-        self.pending.heads.insert(key, head);
-        self.pending.pruned.push(key);
         Ok(())
     }
 }
 
 impl SnapshotStore for RedbStore {
-    /// Replaces the snapshot of a stream; the next sync commits it.
+    /// Replaces the snapshot of a stream; the next sync writes it.
     fn put(&mut self, stream: Stream, at: Lsn, body: &[u8]) -> Result<(), StoreError> {
         self.usable()?;
         let position = self.reached(stream, at)?;
-        let mut head = self.head(stream)?.unwrap_or_default();
-        head.snapshot = Some(position);
-        let key = stream_key(stream);
-        let row = self.seal.close(RowKind::Snapshot, &key, &[&position.to_be_bytes(), body]);
-        self.pending.heads.insert(key, head);
-        self.pending.snapshots.insert(key, row);
+        self.load_heads([stream])?;
+        let parts = [&position.to_be_bytes(), body];
+        let row = self.seal.close(RowKind::Snapshot, &stream_key(stream), &parts);
+        self.add(&Entry::Snapshot { stream, row: &row });
         Ok(())
     }
 

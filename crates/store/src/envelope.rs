@@ -18,7 +18,7 @@ pub(crate) type StreamKey = [u8; 33];
 /// The key of a record; sorts by stream, then by position.
 pub(crate) type RecordKey = [u8; 41];
 
-/// Which table a row is of.
+/// Which table a row is of, or what else the bytes are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RowKind {
     /// The row that describes the store.
@@ -29,6 +29,12 @@ pub(crate) enum RowKind {
     Head = 2,
     /// A snapshot.
     Snapshot = 3,
+    /// A card on its way to its head.
+    Card = 4,
+    /// The heading and the directory of a batch of the journal.
+    Batch = 5,
+    /// The front of the journal.
+    Journal = 6,
 }
 
 /// Returns the key of a stream.
@@ -107,7 +113,8 @@ impl Seal {
         (u32::from_be_bytes(*sum) == self.sum(kind, key, payload)).then_some(payload)
     }
 
-    fn sum(self, kind: RowKind, key: &[u8], payload: &[u8]) -> u32 {
+    /// Returns the checksum of a payload in its place.
+    pub(crate) fn sum(self, kind: RowKind, key: &[u8], payload: &[u8]) -> u32 {
         let sum = crc32c::crc32c_append(self.0, &[kind as u8]);
         crc32c::crc32c_append(crc32c::crc32c_append(sum, key), payload)
     }

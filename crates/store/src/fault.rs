@@ -23,6 +23,18 @@ pub(crate) fn refused(place: Place, detail: &'static str) -> StoreError {
     StoreError::new(StoreErrorKind::Refused, place, detail)
 }
 
+/// Makes the error for a call after a failure.
+pub(crate) fn poisoned() -> StoreError {
+    let detail = "a sync failed earlier; open the store again";
+    StoreError::new(StoreErrorKind::Poisoned, NOWHERE, detail)
+}
+
+/// Takes an error of the disk for what the caller should do about it, as [`engine_error`] does.
+pub(crate) fn disk_error(error: io::Error, place: Place, other: StoreErrorKind) -> StoreError {
+    let (kind, detail) = io_error(&error, other);
+    StoreError::new(kind, place, detail).with_source(error)
+}
+
 /// Runs a call into the engine.
 ///
 /// The engine trusts the pages of a file that was closed in order, and may panic on one that was

@@ -4,8 +4,14 @@ use lastword_ports::LogId;
 
 use crate::envelope::{RowKind, Seal, StreamKey, take_u64};
 
-/// The version of the file that this code writes, and the only one that it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The version of the files that this code writes.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// The version without a journal. It is read, and the first opening makes it the present one.
+const WITHOUT_JOURNAL: u32 = 1;
+
+/// The generation that no journal has: that of a store which has none yet.
+pub(crate) const NO_JOURNAL: u64 = 0;
 
 /// The key of the one row of the store itself.
 pub(crate) const META_KEY: u8 = 0;
@@ -18,7 +24,8 @@ pub(crate) const META_KEY: u8 = 0;
 /// last u64 · pruned u64 · snapshot u64 · has card u8 · card position u64 · card body
 /// ```
 ///
-/// 0 is no position of any frame, so it stands for "none"; `snapshot` is one more than the position
+/// `has card` is 0 without one, 1 with one, and 2 for one whose body was damaged in the journal. 0 is
+/// no position of any frame, so it stands for "none"; `snapshot` is one more than the position
 /// that the snapshot stands for, because a snapshot before the first frame is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -28,8 +35,16 @@ pub(crate) struct Head {
     pub(crate) pruned: u64,
     /// The position that the snapshot stands for.
     pub(crate) snapshot: Option<u64>,
-    /// The position and the bytes of the card.
-    pub(crate) card: Option<(u64, Vec<u8>)>,
+    /// The newest card.
+    pub(crate) card: Option<Card>,
+}
+
+/// The newest card of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Card {
+    pub(crate) position: u64,
+    /// Its bytes, unless they were damaged before they came here.
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 impl Head {
@@ -37,8 +52,11 @@ impl Head {
     pub(crate) fn seal(&self, seal: Seal, key: &StreamKey) -> Vec<u8> {
         // A snapshot of the last possible position cannot be: `append` stops before it.
         let snapshot = self.snapshot.map_or(0, |at| at.saturating_add(1));
-        let (has_card, position, body) =
-            self.card.as_ref().map_or((0, 0, [].as_slice()), |(at, body)| (1, *at, body));
+        let (has_card, position, body) = match &self.card {
+            None => (0, 0, [].as_slice()),
+            Some(Card { position, body: Some(body) }) => (1, *position, body.as_slice()),
+            Some(Card { position, body: None }) => (2, *position, [].as_slice()),
+        };
         seal.close(
             RowKind::Head,
             key,
@@ -63,7 +81,8 @@ impl Head {
         let (position, body) = take_u64(payload)?;
         let card = match (has_card, body) {
             (0, []) => None,
-            (1, body) => Some((position, body.to_vec())),
+            (1, body) => Some(Card { position, body: Some(body.to_vec()) }),
+            (2, []) => Some(Card { position, body: None }),
             _ => return None,
         };
         Some(Self { last, pruned, snapshot: snapshot.checked_sub(1), card })
@@ -75,16 +94,20 @@ impl Head {
 /// # Shape
 ///
 /// ```text
-/// format version u32 · log id [16] · end u64 · streams u64
+/// format version u32 · log id [16] · end u64 · streams u64 · generation u64
 /// ```
+///
+/// Version 1 has no generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// The identity of the log.
     pub(crate) log: LogId,
-    /// The position of the last frame that was ever committed.
+    /// The position of the last frame that is in the tables.
     pub(crate) end: u64,
     /// How many streams have a head: a lost row is noticed.
     pub(crate) streams: u64,
+    /// The generation of the journal that holds what came later.
+    pub(crate) generation: u64,
 }
 
 /// A row that does not describe a store of this version.
@@ -108,15 +131,19 @@ impl Meta {
             Seal::unbound().open(RowKind::Meta, &[META_KEY], row).ok_or(MetaFault::Damaged)?;
         // The version comes first and is sound when the checksum is, whatever follows it.
         let (version, payload) = payload.split_first_chunk::<4>().ok_or(MetaFault::Damaged)?;
-        if u32::from_be_bytes(*version) != FORMAT_VERSION {
+        let version = u32::from_be_bytes(*version);
+        if ![WITHOUT_JOURNAL, FORMAT_VERSION].contains(&version) {
             return Err(MetaFault::Version);
         }
         let (log, payload) = payload.split_first_chunk::<16>().ok_or(MetaFault::Damaged)?;
         let (end, payload) = take_u64(payload).ok_or(MetaFault::Damaged)?;
-        match take_u64(payload) {
-            Some((streams, [])) => Ok(Self { log: LogId(*log), end, streams }),
-            _ => Err(MetaFault::Damaged),
-        }
+        let (streams, payload) = take_u64(payload).ok_or(MetaFault::Damaged)?;
+        let generation = match (version, take_u64(payload)) {
+            (WITHOUT_JOURNAL, None) if payload.is_empty() => NO_JOURNAL,
+            (FORMAT_VERSION, Some((generation, []))) if generation != NO_JOURNAL => generation,
+            _ => return Err(MetaFault::Damaged),
+        };
+        Ok(Self { log: LogId(*log), end, streams, generation })
     }
 }
 
@@ -129,6 +156,7 @@ fn seal_meta(version: u32, meta: &Meta) -> Vec<u8> {
             &meta.log.0,
             &meta.end.to_be_bytes(),
             &meta.streams.to_be_bytes(),
+            &meta.generation.to_be_bytes(),
         ],
     )
 }
@@ -137,15 +165,21 @@ fn seal_meta(version: u32, meta: &Meta) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const META: Meta = Meta { log: LogId([7; 16]), end: 9, streams: 2 };
+    const META: Meta = Meta { log: LogId([7; 16]), end: 9, streams: 2, generation: 4 };
 
     #[test]
     fn every_flipped_bit_of_a_head_is_seen() {
         let seal = Seal::new(META.log);
-        let head = Head { last: 4, pruned: 2, snapshot: Some(0), card: Some((5, vec![1, 2])) };
-        let row = head.seal(seal, &[0; 33]);
-        assert_eq!(Head::open(seal, &[0; 33], &row), Some(head));
+        let without = Head { last: 4, pruned: 2, snapshot: Some(0), card: None };
+        let card = |body| Some(Card { position: 5, body });
+        let with = Head { card: card(Some(vec![1, 2])), ..without.clone() };
+        let damaged = Head { card: card(None), ..without.clone() };
+        for head in [&without, &damaged, &with] {
+            let row = head.seal(seal, &[0; 33]);
+            assert_eq!(Head::open(seal, &[0; 33], &row).as_ref(), Some(head));
+        }
 
+        let row = with.seal(seal, &[0; 33]);
         for bit in 0..row.len() * 8 {
             let mut damaged = row.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
@@ -158,7 +192,7 @@ mod tests {
     #[test]
     fn another_version_is_told_from_damage() {
         assert_eq!(Meta::open(&META.seal()), Ok(META));
-        assert_eq!(Meta::open(&seal_meta(2, &META)), Err(MetaFault::Version));
+        assert_eq!(Meta::open(&seal_meta(3, &META)), Err(MetaFault::Version));
         let mut damaged = META.seal();
         damaged[5] ^= 1;
         assert_eq!(Meta::open(&damaged), Err(MetaFault::Damaged));

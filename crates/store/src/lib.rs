@@ -5,8 +5,10 @@ mod engine;
 mod envelope;
 mod fault;
 mod head;
+mod journal;
 mod memory;
 mod pending;
 
-pub use embedded::{RedbStore, Verified};
+pub use embedded::{Recovered, RedbStore, Verified};
+pub use journal::Cut;
 pub use memory::MemoryStore;

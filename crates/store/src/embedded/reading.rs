@@ -11,7 +11,7 @@ use crate::envelope::{
     RecordKey, RowKind, Seal, StreamKey, position_in, record_key, stream_key, stream_of, take_u64,
 };
 use crate::fault::{NOWHERE, corrupt, engine_error, guarded, place};
-use crate::head::Head;
+use crate::head::{Card, Head};
 
 /// Follows the records of a stream: each names the one before it.
 struct Chain {
@@ -214,8 +214,10 @@ fn visit_before<'a>(
     visit: &mut CardVisitor<'_>,
 ) {
     let mut show = |key: &StreamKey, head: &Head| {
-        if let (Some(stream), Some((_, body))) = (stream_of(key), &head.card) {
-            visit(Ok(StoredCard { stream, last: head.last, body }));
+        let (Some(stream), Some(card)) = (stream_of(key), &head.card) else { return };
+        match &card.body {
+            Some(body) => visit(Ok(StoredCard { stream, last: head.last, body })),
+            None => visit(Err(damaged_card(stream, card))),
         }
     };
     let mut is_replaced = false;
@@ -228,6 +230,11 @@ fn visit_before<'a>(
     if let Some((key, head)) = stored.filter(|_| !is_replaced) {
         show(key, head);
     }
+}
+
+/// Makes the error for a card whose bytes were damaged in the journal.
+pub(super) fn damaged_card(stream: Stream, card: &Card) -> StoreError {
+    corrupt(place(stream, Some(card.position)), "the card is damaged")
 }
 
 pub(super) fn reading(error: impl Into<redb::Error>, place: Place) -> StoreError {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use lastword_ports::StoreError;
 use redb::ReadableTableMetadata as _;
 
-use super::reading::reading;
+use super::reading::{damaged_card, reading};
 use super::{HEADS, RECORDS, RedbStore};
 use crate::envelope::{
     RecordKey, RowKind, StreamKey, position_in, record_key, stream_of, take_u64,
@@ -44,15 +44,16 @@ impl RedbStore {
     ///
     /// # Shape
     ///
+    /// What the journal holds goes into the database first, as it is, and is checked there.
     /// One report for each place. A stream is followed on behind a record that is damaged or
     /// missing; the records of a stream whose head is damaged are counted and not read.
     ///
     /// # Errors
     ///
-    /// A failure to read at all, such as pages that the engine gives up on: what was reported
+    /// As of [`checkpoint`](Self::checkpoint); a failure to read at all, such as pages that the engine gives up on: what was reported
     /// before is right, the rest of the file was not seen.
-    pub fn verify(&self, report: &mut dyn FnMut(StoreError)) -> Result<Verified, StoreError> {
-        self.usable()?;
+    pub fn verify(&mut self, report: &mut dyn FnMut(StoreError)) -> Result<Verified, StoreError> {
+        let _durable = self.checkpoint()?;
         let mut walk = Walk { report, verified: Verified::default() };
         let heads = guarded(NOWHERE, || self.verify_heads(&mut walk))?;
         let mut followed = 0;
@@ -83,6 +84,9 @@ impl RedbStore {
                 walk.complain(corrupt(place, "the head of the stream is damaged"));
                 continue;
             };
+            if let Some(card) = head.card.as_ref().filter(|card| card.body.is_none()) {
+                walk.complain(damaged_card(stream, card));
+            }
             heads.push((*key.value(), head));
         }
         if walk.verified.streams != self.committed.streams {

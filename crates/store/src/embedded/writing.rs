@@ -1,48 +1,65 @@
 //! How a [`RedbStore`] starts, and how it commits.
 
 use lastword_ports::{LogId, StoreError, StoreErrorKind};
-use redb::{Database, ReadableDatabase, TableError};
+use redb::{Database, ReadableDatabase, StorageBackend, TableError};
 
-use super::{HEADS, META, RECORDS, RedbStore, SNAPSHOTS, opening};
+use super::{HEADS, META, RECORDS, Recovered, RedbStore, SNAPSHOTS, opening};
 use crate::engine::Engine;
 use crate::envelope::{Seal, record_key};
 use crate::fault::{NOWHERE, corrupt, engine_error, guarded, refused};
-use crate::head::{META_KEY, Meta, MetaFault};
+use crate::head::{META_KEY, Meta, MetaFault, NO_JOURNAL};
+use crate::journal::Journal;
 use crate::pending::Pending;
 
 impl RedbStore {
-    /// Reads what the store says of itself, or writes it, and makes what was found durable.
-    pub(super) fn start(database: Database) -> Result<Self, StoreError> {
+    /// Reads what the store says of itself and what its journal holds, and makes all of it durable.
+    ///
+    /// `journal` is asked for the file, and told whether there may be none yet.
+    pub(super) fn start(
+        database: Database,
+        journal: impl FnOnce(bool) -> Result<Box<dyn StorageBackend>, StoreError>,
+    ) -> Result<Self, StoreError> {
         let committed = match stored_meta(&database)? {
             Some(meta) => meta,
-            None => Meta { log: draw_log_id()?, end: 0, streams: 0 },
+            None => Meta { log: draw_log_id()?, end: 0, streams: 0, generation: NO_JOURNAL },
         };
+        let is_new = committed.generation == NO_JOURNAL;
+        let file = journal(is_new)?;
+        if is_new {
+            Journal::lay_out(&*file, committed.log)?;
+        }
+        let generation = committed.generation.max(NO_JOURNAL + 1);
         let mut store = Self {
             database: Engine::new(database),
+            journal: Journal::new(file, committed.log, generation),
             seal: Seal::new(committed.log),
             committed,
+            written: committed.end,
             end: committed.end,
             pending: Pending::default(),
-            is_poisoned: false,
+            recovered: Recovered::default(),
         };
         store.check_seal()?;
-        store.committed = store.write(StoreErrorKind::Retry)?;
+        store.recover()?;
+        let meta = store.write(StoreErrorKind::Retry)?;
+        store.committed(meta);
         Ok(store)
     }
 
     /// Commits what waits; a failure poisons the store.
     pub(super) fn commit(&mut self) -> Result<(), StoreError> {
-        match guarded(NOWHERE, || self.write(StoreErrorKind::Poisoned)) {
-            Ok(meta) => {
-                self.committed = meta;
-                self.pending.clear();
-                Ok(())
-            }
-            Err(error) => {
-                self.is_poisoned = true;
-                Err(error)
-            }
-        }
+        let meta = guarded(NOWHERE, || self.write(StoreErrorKind::Poisoned))
+            .inspect_err(|_| self.journal.poison())?;
+        self.committed(meta);
+        Ok(())
+    }
+
+    /// Takes note that the database holds everything.
+    fn committed(&mut self, meta: Meta) {
+        self.committed = meta;
+        self.written = meta.end;
+        self.pending.clear();
+        self.journal.rewind(meta.generation);
     }
 
     /// Writes everything in one durable transaction.
@@ -51,7 +68,8 @@ impl RedbStore {
     }
 
     fn write_all(&self) -> Result<Meta, redb::Error> {
-        let mut meta = Meta { end: self.end, ..self.committed };
+        let generation = self.journal.next_generation();
+        let mut meta = Meta { end: self.end, generation, ..self.committed };
         let transaction = self.database.begin_write()?;
         {
             let mut records = transaction.open_table(RECORDS)?;
