@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command as Program, Stdio};
 use std::time::Duration;
 
@@ -226,10 +226,10 @@ impl Child {
         if book.exists() {
             let copy = self.folder.join(format!("book-{:03}.redb", self.copies));
             self.copies += 1;
-            fs::copy(&book, &copy).trying("copy the payment book")?;
+            copy_store(&book, &copy)?;
             self.books.push(copy);
             if self.books.len() > BOOKS_KEPT {
-                fs::remove_file(self.books.remove(0)).trying("forget an old payment book")?;
+                remove_store(&self.books.remove(0))?;
             }
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Child {
             Book::Same => Ok("the same book"),
             Book::Lost => {
                 if path.exists() {
-                    fs::remove_file(&path).trying("take the payment book away")?;
+                    remove_store(&path)?;
                 }
                 self.harm.restored_none += 1;
                 Ok("no book")
@@ -264,12 +264,28 @@ impl Child {
                     return Ok("the same book");
                 }
                 let place = self.dice.below(count - 1) as usize;
-                fs::copy(&self.books[place], &path).trying("bring an older payment book back")?;
+                copy_store(&self.books[place], &path)?;
                 self.harm.restored_older += 1;
                 Ok("an older book")
             }
         }
     }
+}
+
+/// The files of a store.
+fn files(store: &Path) -> [PathBuf; 2] {
+    [store.to_path_buf(), store.with_extension("redb.journal")]
+}
+
+fn copy_store(from: &Path, to: &Path) -> Result<(), SimError> {
+    for (from, to) in files(from).iter().zip(files(to)) {
+        fs::copy(from, to).trying("copy a payment book")?;
+    }
+    Ok(())
+}
+
+fn remove_store(store: &Path) -> Result<(), SimError> {
+    files(store).iter().try_for_each(|file| fs::remove_file(file).trying("remove a payment book"))
 }
 
 impl Workforce for Child {

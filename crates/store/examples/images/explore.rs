@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
-use lastword_store::RedbStore;
-
 use crate::disk::Change;
-use crate::pages::Pages;
-use crate::recorder::{Promised, Recorder, Window};
+use crate::pages;
+use crate::recorder::{Files, Promised, Recorder, Window};
 use crate::scenario::{Contents, Dice, contents};
 use crate::workload::{self, Past};
 
@@ -75,17 +73,17 @@ pub(crate) fn seed(seed: u64, is_lying: bool, tally: &mut Tally) {
 
 fn explore(window: &Window, past: &Past, place: &str, dice: &mut Dice, tally: &mut Tally) {
     let mut seen = HashSet::new();
-    for fates in every_fate(&window.changes, dice) {
-        let bytes = image(window, &fates);
+    for fates in every_fate(window.changes.len(), dice) {
+        let files = image(window, &fates);
         tally.images += 1;
-        if !seen.insert(bytes.print(&window.changes)) {
+        if !seen.insert(pages::print(&files, &window.changes)) {
             continue;
         }
         tally.distinct += 1;
         let promised = Promised { acknowledged: window.first, asked: window.last };
-        let disk = Recorder::holding(bytes, promised, false);
+        let disk = Recorder::holding(files, promised, false);
         let allowed = &past.states[window.first..=window.last];
-        let result = open(disk.clone(), allowed, tally);
+        let result = open(&disk, allowed, tally);
         if let Err(what) = result {
             tally.first = Some(format!("{place}, {fates:?}: {what}"));
             return;
@@ -98,7 +96,7 @@ fn explore(window: &Window, past: &Past, place: &str, dice: &mut Dice, tally: &m
             tally.images += 1;
             tally.second += 1;
             let disk = Recorder::holding(image(window, &again), promised, false);
-            if let Err(what) = open(disk, allowed, tally) {
+            if let Err(what) = open(&disk, allowed, tally) {
                 tally.first = Some(format!("{place}, {fates:?}, then {again:?}: {what}"));
                 return;
             }
@@ -107,8 +105,8 @@ fn explore(window: &Window, past: &Past, place: &str, dice: &mut Dice, tally: &m
 }
 
 /// Opens an image: it must say one of the things that it may.
-fn open(disk: Recorder, allowed: &[Contents], tally: &mut Tally) -> Result<(), String> {
-    let mut store = RedbStore::open_backend(disk).map_err(|error| {
+fn open(disk: &Recorder, allowed: &[Contents], tally: &mut Tally) -> Result<(), String> {
+    let mut store = disk.open().map_err(|error| {
         tally.unopened += 1;
         format!("it does not open: {error}")
     })?;
@@ -126,8 +124,7 @@ fn open(disk: Recorder, allowed: &[Contents], tally: &mut Tally) -> Result<(), S
 }
 
 /// Returns what a crash may do to these changes.
-fn every_fate(changes: &[Change], dice: &mut Dice) -> Vec<Vec<Fate>> {
-    let count = changes.len();
+fn every_fate(count: usize, dice: &mut Dice) -> Vec<Vec<Fate>> {
     let fate = |is_kept| if is_kept { Fate::Kept } else { Fate::Lost };
     let mut all: Vec<Vec<Fate>> = Vec::new();
     if count <= ALL_SUBSETS_OF {
@@ -160,21 +157,31 @@ fn drawn(dice: &mut Dice) -> Fate {
     }
 }
 
-/// Returns the bytes that a crash leaves.
-fn image(window: &Window, fates: &[Fate]) -> Pages {
-    let mut bytes = window.base.clone();
-    for (change, fate) in window.changes.iter().zip(fates) {
+/// Returns the files that a crash leaves.
+fn image(window: &Window, fates: &[Fate]) -> Files {
+    let mut files = window.base.clone();
+    for ((file, change), fate) in window.changes.iter().zip(fates) {
+        let bytes = &mut files[*file];
         match (fate, change) {
             (Fate::Lost, _) => {}
             (Fate::Kept, _) | (Fate::Torn(_), Change::Resize(_)) => bytes.apply(change),
             (Fate::Torn(sectors), Change::Write(offset, data)) => {
-                for (at, sector) in data.chunks(SECTOR).enumerate() {
+                for (at, sector) in sectors_of(*offset, data).enumerate() {
                     if sectors >> (at % 64) & 1 == 1 {
-                        bytes.write(offset + at * SECTOR, sector);
+                        bytes.write(sector.0, sector.1);
                     }
                 }
             }
         }
     }
-    bytes
+    files
+}
+
+/// Cuts a write at the sectors of the disk, wherever in one it begins.
+fn sectors_of(offset: usize, data: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let first = (SECTOR - offset % SECTOR).min(data.len());
+    let (head, rest) = data.split_at(first);
+    let later = rest.chunks(SECTOR).enumerate();
+    let later = later.map(move |(number, part)| (offset + first + number * SECTOR, part));
+    std::iter::once((offset, head)).chain(later)
 }

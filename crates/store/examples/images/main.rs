@@ -5,14 +5,14 @@
 //! {"distinct":…,"images":20000,"lost":0,"second":…,"seeds":…,"syncs":…,"unopened":0}
 //! ```
 //!
-//! A store runs on a disk that remembers every write, every change of length and every sync. For
-//! each sync the images are made that a crash before its end may leave: any subset of what was
-//! written since the sync before, all of them where there are few enough; every write torn at the
-//! sectors of the disk. Each image is opened and read: it must say what some acknowledged or
+//! A store runs on two disks that remember, in one order, every write, every change of length and every
+//! sync. For each sync the images are made that a crash before its end may leave: any subset of what was
+//! written to each file since its own last sync, all of them where there are few enough; every write
+//! torn at the sectors of the disk. Each image is opened and read: it must say what some acknowledged or
 //! attempted sync said, and nothing older than the last that was acknowledged. One in eight is
 //! crashed once more in its opening.
 //!
-//! `--lying` takes the sync away from the disk: then records must be found missing, or this program
+//! `--lying` takes the syncs away from the disks: then records must be found missing, or this program
 //! is blind.
 
 #[path = "../../tests/it/disk.rs"]

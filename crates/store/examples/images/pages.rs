@@ -76,20 +76,22 @@ impl Pages {
         self.pages.resize(length.div_ceil(PAGE), zeros);
         self.length = length;
     }
+}
 
-    /// Returns a number that tells apart what these changes may have left.
-    pub(crate) fn print(&self, changes: &[Change]) -> u64 {
-        let mut touched = BTreeSet::new();
-        for change in changes {
-            if let Change::Write(offset, data) = change {
-                touched.extend(offset / PAGE..=(offset + data.len()) / PAGE);
-            }
+/// Returns a number that tells apart what these changes may have left of some files.
+pub(crate) fn print(files: &[Pages], changes: &[(usize, Change)]) -> u64 {
+    let mut touched = BTreeSet::new();
+    for (file, change) in changes {
+        if let Change::Write(offset, data) = change {
+            touched.extend((offset / PAGE..=(offset + data.len()) / PAGE).map(|page| (file, page)));
         }
-        let mut hasher = DefaultHasher::new();
-        self.length.hash(&mut hasher);
-        for page in touched {
-            self.pages.get(page).hash(&mut hasher);
-        }
-        hasher.finish()
     }
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.length.hash(&mut hasher);
+    }
+    for (file, page) in touched {
+        files[*file].pages.get(page).hash(&mut hasher);
+    }
+    hasher.finish()
 }

@@ -1,20 +1,32 @@
-//! [`Recorder`]: a disk that remembers what happened between its syncs.
+//! [`Recorder`]: two disks that remember, in one order, what happened between their syncs.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use lastword_ports::StoreError;
+use lastword_store::RedbStore;
 use redb::StorageBackend;
 
 use crate::disk::Change;
 use crate::pages::Pages;
 
-/// A disk; a clone is another handle to the same one.
+/// The files of a store: the database, and the journal.
+pub(crate) type Files = [Pages; 2];
+
+/// Both disks of a store; a clone is another handle to the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder(Arc<Mutex<State>>);
 
+/// One of the two.
+#[derive(Debug)]
+struct Recorded {
+    disks: Recorder,
+    file: usize,
+}
+
 #[derive(Debug)]
 struct State {
-    bytes: Pages,
+    files: Files,
     window: Window,
     ended: Vec<Window>,
     promised: Promised,
@@ -30,30 +42,31 @@ pub(crate) struct Promised {
     pub(crate) asked: usize,
 }
 
-/// From one sync to the next: what a crash in between may leave.
+/// From one sync of either file to the next: what a crash in between may leave.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
-    /// The bytes at its beginning, which are safe.
-    pub(crate) base: Pages,
-    /// What was written since, none of it safe.
-    pub(crate) changes: Vec<Change>,
+    /// The bytes that are safe, of each file as its own last sync left it.
+    pub(crate) base: Files,
+    /// What was written to either since, none of it safe.
+    pub(crate) changes: Vec<(usize, Change)>,
     /// What was acknowledged when it began.
     pub(crate) first: usize,
     /// What was asked for when it ended.
     pub(crate) last: usize,
 }
 
-impl Window {
-    fn of(bytes: &Pages, first: usize) -> Self {
-        Self { base: bytes.clone(), changes: Vec::new(), first, last: first }
-    }
-}
-
 impl Recorder {
-    /// Makes a disk that holds these bytes; one that lies keeps nothing at a sync.
-    pub(crate) fn holding(bytes: Pages, promised: Promised, is_lying: bool) -> Self {
-        let window = Window::of(&bytes, promised.acknowledged);
-        Self(Arc::new(Mutex::new(State { bytes, window, ended: Vec::new(), promised, is_lying })))
+    /// Makes disks that hold these bytes; those that lie keep nothing at a sync.
+    pub(crate) fn holding(files: Files, promised: Promised, is_lying: bool) -> Self {
+        let first = promised.acknowledged;
+        let window = Window { base: files.clone(), changes: Vec::new(), first, last: first };
+        Self(Arc::new(Mutex::new(State { files, window, ended: Vec::new(), promised, is_lying })))
+    }
+
+    /// Opens the store on them.
+    pub(crate) fn open(&self) -> Result<RedbStore, StoreError> {
+        let [database, journal] = [0, 1].map(|file| Recorded { disks: self.clone(), file });
+        RedbStore::open_backends(database, journal)
     }
 
     /// Notes what the caller is promised from now on.
@@ -74,11 +87,13 @@ impl Recorder {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no call panics")
     }
+}
 
+impl Recorded {
     fn change(&self, change: Change) {
-        let mut state = self.state();
-        state.bytes.apply(&change);
-        state.window.changes.push(change);
+        let mut state = self.disks.state();
+        state.files[self.file].apply(&change);
+        state.window.changes.push((self.file, change));
     }
 }
 
@@ -86,13 +101,13 @@ fn index(offset: u64) -> io::Result<usize> {
     usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
 
-impl StorageBackend for Recorder {
+impl StorageBackend for Recorded {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state().bytes.len() as u64)
+        Ok(self.disks.state().files[self.file].len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let read = self.state().bytes.read(index(offset)?, out);
+        let read = self.disks.state().files[self.file].read(index(offset)?, out);
         read.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
@@ -102,14 +117,14 @@ impl StorageBackend for Recorder {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.disks.state();
         let state = &mut *state;
         state.window.last = state.promised.asked;
         state.ended.push(state.window.clone());
-        if state.is_lying {
-            state.window.first = state.promised.asked;
-        } else {
-            state.window = Window::of(&state.bytes, state.promised.acknowledged);
+        state.window.first = state.promised.acknowledged;
+        if !state.is_lying {
+            state.window.base[self.file] = state.files[self.file].clone();
+            state.window.changes.retain(|(file, _)| *file != self.file);
         }
         Ok(())
     }

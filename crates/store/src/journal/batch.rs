@@ -183,11 +183,14 @@ pub(crate) fn read(seal: Seal, journal: &[u8], at: usize) -> Option<Batch<'_>> {
     Some(Batch { heading, entries, is_whole, end })
 }
 
-/// Says whether a batch of a generation was begun at an offset, whatever became of it.
-pub(crate) fn is_begun(journal: &[u8], at: usize, generation: u64) -> bool {
+/// Says whether a batch was begun at an offset that would follow `position`, whatever became of it:
+/// whether two of its three marks are there. What an earlier generation left has one at most.
+pub(crate) fn is_begun(journal: &[u8], at: usize, generation: u64, position: u64) -> bool {
     let bytes = journal.get(at..).unwrap_or_default();
-    bytes.starts_with(&MAGIC)
-        && bytes.get(COVERED..).is_some_and(|rest| rest.starts_with(&generation.to_be_bytes()))
+    let has = |from: usize, mark: &[u8]| bytes.get(from..).is_some_and(|b| b.starts_with(mark));
+    let marks =
+        [has(0, &MAGIC), has(8, &generation.to_be_bytes()), has(16, &position.to_be_bytes())];
+    marks.into_iter().filter(|is_there| *is_there).count() >= 2
 }
 
 fn heading_sum(seal: Seal, at: usize, covered: &[u8]) -> u32 {

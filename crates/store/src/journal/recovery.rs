@@ -43,7 +43,7 @@ pub(crate) fn read(
     let unreadable = loop {
         let batch = batch::read(seal, journal, at);
         let Some(batch) = batch.filter(|batch| batch.heading.generation >= generation) else {
-            break batch::is_begun(journal, at, generation);
+            break batch::is_begun(journal, at, generation, position);
         };
         if batch.heading.generation > generation {
             return Err(refused(NOWHERE, "the journal is of a later state of the store"));

@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lastword_ports::{
-    CardVisitor, Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, Stream, UpdateLog,
+    CardVisitor, Durable, Frame, LogId, Lsn, Snapshot, SnapshotStore, StoreError, Stream, SyncJob,
+    UpdateLog,
 };
 use lastword_store::{MemoryStore, RedbStore};
 use lastword_testkit::conformance::{self, Harness, harness};
 
-use crate::disk::Disk;
+use crate::disk::Disks;
 use crate::scenario::Dice;
 
 fn conforms<S: UpdateLog + SnapshotStore>(mut harness: impl Harness<Store = S>) {
@@ -44,7 +45,9 @@ fn redb_store_conforms_when_a_copy_of_its_open_file_is_opened() {
     let folder = Folder::new();
     let reopen = |running: On<PathBuf>| {
         let path = folder.next_path();
-        std::fs::copy(&running.place, &path).expect("a copy");
+        for (from, to) in both(&running.place).into_iter().zip(both(&path)) {
+            std::fs::copy(from, to).expect("a copy");
+        }
         on_file(path)
     };
     conforms(harness(|| on_file(folder.next_path()), reopen));
@@ -52,15 +55,38 @@ fn redb_store_conforms_when_a_copy_of_its_open_file_is_opened() {
 
 #[test]
 fn redb_store_conforms_when_a_crash_loses_every_write_that_was_not_synced() {
-    let reopen = |running: On<Disk>| on_disk(running.place.crash(|| false));
-    conforms(harness(|| on_disk(Disk::default()), reopen));
+    let reopen = |running: On<Disks>| on_disk(running.place.crash(|| false));
+    conforms(harness(|| on_disk(Disks::default()), reopen));
 }
 
 #[test]
 fn redb_store_conforms_when_a_crash_loses_some_writes_that_were_not_synced() {
     let mut dice = Dice(0x1A57);
-    let reopen = |running: On<Disk>| on_disk(running.place.crash(|| dice.draw().is_multiple_of(2)));
-    conforms(harness(|| on_disk(Disk::default()), reopen));
+    let reopen =
+        |running: On<Disks>| on_disk(running.place.crash(|| dice.draw().is_multiple_of(2)));
+    conforms(harness(|| on_disk(Disks::default()), reopen));
+}
+
+/// The same where every few syncs a checkpoint is made.
+#[test]
+fn redb_store_conforms_with_a_journal_that_is_full_again_and_again() {
+    let small = |disks: Disks, size_max| {
+        let mut on = on_disk(disks);
+        on.store.set_journal_size_max(size_max);
+        on
+    };
+    for size_max in [0, 700, 1_000, 2_000] {
+        let mut dice = Dice(0x1A58);
+        let reopen = |running: On<Disks>| {
+            small(running.place.crash(|| dice.draw().is_multiple_of(2)), size_max)
+        };
+        conforms(harness(|| small(Disks::default(), size_max), reopen));
+    }
+}
+
+/// The files of a store.
+fn both(path: &Path) -> [PathBuf; 2] {
+    [path.to_path_buf(), path.with_extension("redb.journal")]
 }
 
 /// A folder with a new file for each store.
@@ -84,8 +110,8 @@ fn on_file(place: PathBuf) -> On<PathBuf> {
     On { store: RedbStore::open(&place).expect("it opens"), place }
 }
 
-fn on_disk(place: Disk) -> On<Disk> {
-    On { store: RedbStore::open_backend(place.clone()).expect("it opens"), place }
+fn on_disk(place: Disks) -> On<Disks> {
+    On { store: place.opened(), place }
 }
 
 /// A store that remembers what it stands on.
@@ -101,6 +127,10 @@ impl<P> UpdateLog for On<P> {
 
     fn sync(&mut self) -> Result<Durable, StoreError> {
         self.store.sync()
+    }
+
+    fn begin_sync(&mut self) -> Result<SyncJob, StoreError> {
+        self.store.begin_sync()
     }
 
     fn replay(

@@ -1,9 +1,51 @@
-//! [`Disk`]: a disk in memory that can fail, be damaged, and be looked at after a crash.
+//! [`Disk`]: a disk in memory that can fail, be damaged, and be looked at after a crash; and [`Disks`],
+//! the two that a store stands on.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use lastword_ports::StoreError;
+use lastword_store::RedbStore;
 use redb::StorageBackend;
+
+/// What a store stands on; a clone is another handle to the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disks {
+    pub(crate) database: Disk,
+    pub(crate) journal: Disk,
+}
+
+impl Disks {
+    /// Opens the store on them.
+    pub(crate) fn open(&self) -> Result<RedbStore, StoreError> {
+        RedbStore::open_backends(self.database.clone(), self.journal.clone())
+    }
+
+    /// Opens the store, which must be possible.
+    pub(crate) fn opened(&self) -> RedbStore {
+        self.open().expect("it opens")
+    }
+
+    /// Returns disks with the same bytes, all of them durable.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = |disk: &Disk| Disk::holding(disk.bytes());
+        Self { database: copy(&self.database), journal: copy(&self.journal) }
+    }
+
+    /// Returns what a crash leaves if `survives` is asked for every change since the last sync.
+    pub(crate) fn crash(&self, mut survives: impl FnMut() -> bool) -> Self {
+        Self { database: self.database.crash(&mut survives), journal: self.journal.crash(survives) }
+    }
+
+    /// Returns how often something was asked of both together.
+    pub(crate) fn counts(&self) -> Counts {
+        let (database, journal) = (self.database.counts(), self.journal.counts());
+        Counts {
+            changes: database.changes + journal.changes,
+            syncs: database.syncs + journal.syncs,
+        }
+    }
+}
 
 /// A disk; a clone is another handle to the same one.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +102,11 @@ impl Disk {
 
     pub(crate) fn fail(&self, fault: Fault) {
         self.state().fault = Some(fault);
+    }
+
+    /// Works again from now on.
+    pub(crate) fn heal(&self) {
+        self.state().fault = None;
     }
 
     /// Returns what a crash leaves if `survives` is asked for every change since the last sync.

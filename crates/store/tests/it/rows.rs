@@ -4,8 +4,8 @@ use lastword_ports::{SnapshotStore, StoreError, StoreErrorKind, Stream, UpdateLo
 use lastword_store::RedbStore;
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 
-use crate::disk::Disk;
-use crate::scenario::{CHANNEL, OTHER, append, bodies, cards, replay, sync};
+use crate::disk::Disks;
+use crate::scenario::{CHANNEL, OTHER, append, bodies, cards, checkpoint, replay, sync};
 
 const META: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("meta");
 const RECORDS: TableDefinition<'_, &[u8; 41], &[u8]> = TableDefinition::new("records");
@@ -15,23 +15,23 @@ const SNAPSHOTS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("s
 /// Makes a store with records 1 to 5 of one channel, 6 of another and a snapshot at 5, changes its
 /// rows behind its back, and opens it again.
 fn after(change: impl FnOnce(&WriteTransaction)) -> Result<RedbStore, StoreError> {
-    let disk = Disk::default();
-    let mut store = RedbStore::open_backend(disk.clone()).expect("it opens");
+    let disks = Disks::default();
+    let mut store = disks.opened();
     for number in 1..=5 {
         append(&mut store, CHANNEL, &[number]);
     }
     let at = sync(&mut store);
     store.put(CHANNEL, at, b"one to five").expect("it works");
     append(&mut store, OTHER, &[6]);
-    sync(&mut store);
+    checkpoint(&mut store);
     drop(store);
 
-    let engine = Database::builder().create_with_backend(disk.clone()).expect("it opens");
+    let engine = Database::builder().create_with_backend(disks.database.clone()).expect("it opens");
     let transaction = engine.begin_write().expect("it works");
     change(&transaction);
     transaction.commit().expect("it works");
     drop(engine);
-    RedbStore::open_backend(disk)
+    disks.open()
 }
 
 fn stream_key(stream: Stream) -> [u8; 33] {
@@ -122,15 +122,15 @@ fn a_store_that_does_not_say_which_log_it_is_is_refused() {
 
 #[test]
 fn another_version_of_the_format_is_refused_and_not_called_damaged() {
-    let version_2 = |rows: &WriteTransaction| {
+    let version_3 = |rows: &WriteTransaction| {
         let mut meta = rows.open_table(META).expect("it is there");
         let mut row = meta.get(0).expect("it works").expect("it is there").value().to_vec();
-        row[7] = 2;
+        row[7] = 3;
         let sum = crc32c::crc32c_append(crc32c::crc32c(&[0, 0]), &row[4..]);
         row[..4].copy_from_slice(&sum.to_be_bytes());
         meta.insert(0, row.as_slice()).expect("it works");
     };
-    let error = after(version_2).expect_err("we read version 1 only");
+    let error = after(version_3).expect_err("we read versions 1 and 2");
     assert_eq!(error.kind, StoreErrorKind::Refused, "{error}");
 }
 

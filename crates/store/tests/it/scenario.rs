@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use lastword_ports::{
     Frame, LogId, Lsn, Snapshot, SnapshotStore, Store, StoreError, Stream, UpdateLog,
 };
+use lastword_store::RedbStore;
 use lastword_types::ChannelId;
 
 pub(crate) const CHANNEL: Stream = Stream::Channel(ChannelId([0xC1; 32]));
@@ -33,6 +34,11 @@ pub(crate) fn append(store: &mut impl UpdateLog, stream: Stream, body: &[u8]) ->
 /// Syncs, and returns the place that is proven.
 pub(crate) fn sync(store: &mut impl UpdateLog) -> Lsn {
     store.sync().expect("the store works").upto()
+}
+
+/// Puts everything into the database.
+pub(crate) fn checkpoint(store: &mut RedbStore) -> Lsn {
+    store.checkpoint().expect("the store works").upto()
 }
 
 /// Returns what was visited of a stream, and how it ended.
