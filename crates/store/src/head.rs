@@ -94,10 +94,10 @@ impl Head {
 /// # Shape
 ///
 /// ```text
-/// format version u32 · log id [16] · end u64 · streams u64 · generation u64
+/// format version u32 · log id [16] · end u64 · streams u64 · generation u64 · proven u64
 /// ```
 ///
-/// Version 1 has no generation.
+/// Version 1 ends behind `streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// The identity of the log.
@@ -108,6 +108,8 @@ pub(crate) struct Meta {
     pub(crate) streams: u64,
     /// The generation of the journal that holds what came later.
     pub(crate) generation: u64,
+    /// The last generation of which a batch was durable: what the journal holds is no older.
+    pub(crate) proven: u64,
 }
 
 /// A row that does not describe a store of this version.
@@ -138,12 +140,19 @@ impl Meta {
         let (log, payload) = payload.split_first_chunk::<16>().ok_or(MetaFault::Damaged)?;
         let (end, payload) = take_u64(payload).ok_or(MetaFault::Damaged)?;
         let (streams, payload) = take_u64(payload).ok_or(MetaFault::Damaged)?;
-        let generation = match (version, take_u64(payload)) {
-            (WITHOUT_JOURNAL, None) if payload.is_empty() => NO_JOURNAL,
-            (FORMAT_VERSION, Some((generation, []))) if generation != NO_JOURNAL => generation,
-            _ => return Err(MetaFault::Damaged),
+        let (generation, payload) = match version {
+            WITHOUT_JOURNAL => (NO_JOURNAL, payload),
+            _ => take_u64(payload).ok_or(MetaFault::Damaged)?,
         };
-        Ok(Self { log: LogId(*log), end, streams, generation })
+        let (proven, payload) = match version {
+            WITHOUT_JOURNAL => (NO_JOURNAL, payload),
+            _ => take_u64(payload).ok_or(MetaFault::Damaged)?,
+        };
+        let has_journal = version != WITHOUT_JOURNAL;
+        if !payload.is_empty() || (generation != NO_JOURNAL) != has_journal {
+            return Err(MetaFault::Damaged);
+        }
+        Ok(Self { log: LogId(*log), end, streams, generation, proven })
     }
 }
 
@@ -157,6 +166,7 @@ fn seal_meta(version: u32, meta: &Meta) -> Vec<u8> {
             &meta.end.to_be_bytes(),
             &meta.streams.to_be_bytes(),
             &meta.generation.to_be_bytes(),
+            &meta.proven.to_be_bytes(),
         ],
     )
 }
@@ -165,7 +175,7 @@ fn seal_meta(version: u32, meta: &Meta) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const META: Meta = Meta { log: LogId([7; 16]), end: 9, streams: 2, generation: 4 };
+    const META: Meta = Meta { log: LogId([7; 16]), end: 9, streams: 2, generation: 4, proven: 3 };
 
     #[test]
     fn every_flipped_bit_of_a_head_is_seen() {

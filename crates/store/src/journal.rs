@@ -25,6 +25,7 @@ use syncs::Syncs;
 
 use crate::envelope::Seal;
 use crate::fault::{NOWHERE, refused};
+use crate::head::{Meta, NO_JOURNAL};
 
 /// A journal becomes no larger than this, unless the store is told otherwise.
 pub(crate) const SIZE_MAX: usize = 8 * 1024 * 1024;
@@ -32,6 +33,7 @@ pub(crate) const SIZE_MAX: usize = 8 * 1024 * 1024;
 /// The journal of an open store.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    log: LogId,
     seal: Seal,
     syncs: Arc<Syncs>,
     generation: u64,
@@ -51,9 +53,11 @@ impl Journal {
 
     /// Takes over the journal of a generation. Nothing is written behind what it holds: that has to
     /// be read and committed first.
-    pub(crate) fn new(file: Box<dyn StorageBackend>, log: LogId, generation: u64) -> Self {
+    pub(crate) fn new(file: Box<dyn StorageBackend>, meta: &Meta) -> Self {
+        let generation = meta.generation.max(NO_JOURNAL + 1);
         Self {
-            seal: Seal::new(log),
+            log: meta.log,
+            seal: Seal::new(meta.log),
             syncs: Arc::new(Syncs::new(file, generation, BATCHES_AT as u64)),
             generation,
             at: BATCHES_AT,
@@ -64,22 +68,24 @@ impl Journal {
     }
 
     /// Returns all bytes of the file, if it is the journal of this log.
-    pub(crate) fn bytes(&self, log: LogId) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, StoreError> {
         let bytes = front::read_all(self.syncs.file())?;
-        front::check(&bytes, log)?;
+        front::check(&bytes, self.log)?;
         Ok(bytes)
     }
 
-    /// Reads what the file held when the store was opened, of which the first frame follows the one
-    /// at `end`.
-    pub(crate) fn read<'j>(&mut self, bytes: &'j [u8], end: u64) -> Result<Read<'j>, StoreError> {
-        // A generation is begun only behind one that holds something: what is there is of this one
-        // or of the one before.
+    /// Reads what the file held when the store was opened.
+    pub(crate) fn read<'j>(
+        &mut self,
+        bytes: &'j [u8],
+        meta: &Meta,
+    ) -> Result<Read<'j>, StoreError> {
         let first = batch::read(self.seal, bytes, BATCHES_AT);
-        if first.is_some_and(|first| first.heading.generation.saturating_add(1) < self.generation) {
+        let is_bare = bytes.len() <= BATCHES_AT && meta.proven != NO_JOURNAL;
+        if is_bare || first.is_some_and(|first| first.heading.generation < meta.proven) {
             return Err(refused(NOWHERE, "the journal is of an earlier state of the store"));
         }
-        let read = recovery::read(self.seal, bytes, self.generation, end)?;
+        let read = recovery::read(self.seal, bytes, self.generation, meta.end)?;
         self.is_used = !read.batches.is_empty() || read.cut.is_some();
         Ok(read)
     }
@@ -141,17 +147,22 @@ impl Journal {
         self.is_used
     }
 
-    /// Returns the generation that goes with a database that holds everything.
-    pub(crate) fn next_generation(&self) -> u64 {
-        if self.is_used { self.generation + 1 } else { self.generation }
+    /// Returns what a store says of itself that holds everything in its database.
+    pub(crate) fn after_checkpoint(&self, meta: Meta) -> Meta {
+        let is_proven = self.syncs.durable() > BATCHES_AT as u64;
+        Meta {
+            generation: self.generation + u64::from(self.is_used),
+            proven: if is_proven { self.generation } else { meta.proven },
+            ..meta
+        }
     }
 
-    /// Begins anew: the database holds everything, and says that this generation goes with it.
-    pub(crate) fn rewind(&mut self, generation: u64) {
-        self.generation = generation;
+    /// Begins anew: the database holds everything, and says which generation goes with it.
+    pub(crate) fn rewind(&mut self, meta: &Meta) {
+        self.generation = meta.generation;
         self.at = BATCHES_AT;
         self.is_used = false;
         self.gathered.clear();
-        self.syncs.rewind(generation, BATCHES_AT as u64);
+        self.syncs.rewind(meta.generation, BATCHES_AT as u64);
     }
 }

@@ -50,8 +50,8 @@ impl RedbStore {
 
     /// Takes in what the journal held when the store was opened.
     pub(super) fn recover(&mut self) -> Result<(), StoreError> {
-        let bytes = self.journal.bytes(self.committed.log)?;
-        let read = self.journal.read(&bytes, self.end)?;
+        let bytes = self.journal.bytes()?;
+        let read = self.journal.read(&bytes, &self.committed)?;
         let mut calls = 0;
         for entry in read.batches.iter().flat_map(|batch| &batch.entries) {
             match self.load_heads([entry.stream()]) {

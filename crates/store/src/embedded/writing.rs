@@ -19,19 +19,20 @@ impl RedbStore {
         database: Database,
         journal: impl FnOnce(bool) -> Result<Box<dyn StorageBackend>, StoreError>,
     ) -> Result<Self, StoreError> {
-        let committed = match stored_meta(&database)? {
-            Some(meta) => meta,
-            None => Meta { log: draw_log_id()?, end: 0, streams: 0, generation: NO_JOURNAL },
+        let committed = if let Some(meta) = stored_meta(&database)? {
+            meta
+        } else {
+            let (generation, proven) = (NO_JOURNAL, NO_JOURNAL);
+            Meta { log: draw_log_id()?, end: 0, streams: 0, generation, proven }
         };
         let is_new = committed.generation == NO_JOURNAL;
         let file = journal(is_new)?;
         if is_new {
             Journal::lay_out(&*file, committed.log)?;
         }
-        let generation = committed.generation.max(NO_JOURNAL + 1);
         let mut store = Self {
             database: Engine::new(database),
-            journal: Journal::new(file, committed.log, generation),
+            journal: Journal::new(file, &committed),
             seal: Seal::new(committed.log),
             committed,
             written: committed.end,
@@ -59,7 +60,7 @@ impl RedbStore {
         self.committed = meta;
         self.written = meta.end;
         self.pending.clear();
-        self.journal.rewind(meta.generation);
+        self.journal.rewind(&meta);
     }
 
     /// Writes everything in one durable transaction.
@@ -68,8 +69,7 @@ impl RedbStore {
     }
 
     fn write_all(&self) -> Result<Meta, redb::Error> {
-        let generation = self.journal.next_generation();
-        let mut meta = Meta { end: self.end, generation, ..self.committed };
+        let mut meta = self.journal.after_checkpoint(Meta { end: self.end, ..self.committed });
         let transaction = self.database.begin_write()?;
         {
             let mut records = transaction.open_table(RECORDS)?;

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod disk;
 mod faults;
+mod journal;
 mod opening;
 mod process;
 mod rows;
