@@ -273,6 +273,21 @@ impl WatchIndex {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Returns about how many bytes of memory it takes.
+    pub fn heap_bytes(&self) -> usize {
+        let lists = self.rows.iter().map(|row| match &row.watched {
+            Watched::One(_) => 0,
+            Watched::Many(many) => size_of_val::<[OutPoint]>(many),
+        });
+        self.rows.capacity() * size_of::<Row>()
+            + lists.sum::<usize>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.channels.heap_bytes()
+            + self.watchers.heap_bytes()
+            // Nodes of such a set are two thirds full.
+            + self.deadlines.len() * size_of::<(BlockHeight, ChannelId)>() * 3 / 2
+    }
 }
 
 /// Returns the outpoint that a watcher's handle stands for.

@@ -39,6 +39,11 @@ impl<T: Copy + Default> HandleTable<T> {
         self.len
     }
 
+    /// Returns how many bytes its slots take.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.tags.capacity() + self.handles.capacity() * size_of::<T>()
+    }
+
     /// Returns the handles that may be meant: all of this hash, and now and then one of another.
     pub(crate) fn candidates(&self, hash: u64) -> impl Iterator<Item = T> + '_ {
         self.slots(hash).filter_map(|slot| self.handles.get(slot).copied())

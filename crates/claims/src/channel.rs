@@ -3,9 +3,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use bitcoin::{OutPoint, Txid};
+use bitcoin::{OutPoint, Transaction, Txid};
 use lastword_ports::Urgency;
-use lastword_types::{BlockHeight, ClaimRequest, FeeRatePerKw};
+use lastword_types::{BlockHeight, ClaimKind, ClaimRequest, FeeRatePerKw};
 
 use crate::claims::Refusal;
 use crate::error::{ClaimError, ClaimErrorKind};
@@ -22,6 +22,12 @@ use crate::terms::Terms;
 /// The sweeps that one transaction takes at most: with 325 weight units for each it stays far below
 /// the 400,000 that nodes relay.
 pub const MAX_SWEEPS_PER_TRANSACTION: usize = 100;
+
+/// What an entry of a map or a set takes besides its value.
+const ENTRY_BYTES: usize = 128;
+
+/// What a transaction takes besides its bytes: its lists, their room, and a witness's index.
+const TRANSACTION_BYTES: usize = 512;
 
 /// The requests of one channel and the transactions that answer them.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +70,27 @@ impl Channel {
         });
         self.offers.retain(|outpoint| requests.contains_key(outpoint));
         self
+    }
+
+    /// About how many bytes all of it takes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let of = |transaction: &Transaction| transaction.total_size() + TRANSACTION_BYTES;
+        let requests = self.requests.values().map(|pending| {
+            let request = &pending.request;
+            let signed_by_peer = match &request.kind {
+                ClaimKind::Commitment { transaction, .. }
+                | ClaimKind::SecondStage { transaction, .. } => of(transaction),
+                ClaimKind::Sweep { .. } => 0,
+            };
+            size_of::<Pending>() + request.script.len() + signed_by_peer + ENTRY_BYTES
+        });
+        let packages = self.packages.values().map(|package| {
+            let child = package.child.as_ref().map_or(0, |child| of(&child.transaction));
+            // The outputs are named by the package, its offer and their marks.
+            let named = 3 * package.claimed.len() * ENTRY_BYTES;
+            size_of::<Package>() + of(&package.transaction) + child + named + 3 * ENTRY_BYTES
+        });
+        size_of::<Self>() + requests.sum::<usize>() + packages.sum::<usize>()
     }
 
     /// Takes in that the network refused a transaction, if it is one of these.

@@ -132,6 +132,21 @@ impl Claims {
         due
     }
 
+    /// Returns how many outputs are to be claimed.
+    pub fn len(&self) -> usize {
+        self.channels.values().map(|channel| channel.requests.len()).sum()
+    }
+
+    /// Says whether nothing is to be claimed.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// Returns about how many bytes of memory the requests and their transactions take.
+    pub fn heap_bytes(&self) -> usize {
+        self.channels.values().map(Channel::heap_bytes).sum()
+    }
+
     /// Returns the lowest height of the tip at which [`Claims::due`] may have something; `None`
     /// while no request stands.
     pub fn next_height(&self) -> Option<BlockHeight> {

@@ -15,6 +15,7 @@ use lastword_wire as wire;
 use crate::damage::{Damage, DamagedPart};
 use crate::error::EngineError;
 use crate::growth::Growth;
+use crate::quiet::{Quiet, footprint};
 
 /// What is kept of every channel, also of a quiet one: a card's facts but those of the index.
 #[derive(Debug)]
@@ -102,6 +103,8 @@ pub(crate) struct Channels {
     pruned_behind: BookEpoch,
     /// Channels with a new card, of which some may be archived or have too many tombstones.
     changed: BTreeSet<ChannelId>,
+    /// The monitors in memory, by when they were needed last.
+    pub(crate) quiet: Quiet,
     /// Channels that have closed and whose forwards were not looked at since.
     closed: BTreeSet<ChannelId>,
 }
@@ -212,15 +215,11 @@ impl Channels {
         self.kept.get(&channel_id).is_some_and(|kept| kept.is_archived)
     }
 
-    /// Keeps channels for the next time.
-    pub(crate) fn wait_with(&mut self, channels: BTreeSet<ChannelId>) {
-        self.changed.extend(channels);
-    }
-
     /// Takes a monitor out of memory; it is read again on demand.
     pub(crate) fn cool(&mut self, channel_id: ChannelId) {
         if let Some(Slot::Warm(_)) = self.slot(channel_id) {
             self.set_slot(channel_id, Slot::Cold);
+            self.quiet.forget(channel_id);
         }
     }
 
@@ -236,7 +235,47 @@ impl Channels {
     pub(crate) fn insert(&mut self, channel_id: ChannelId, warm: Warm) {
         self.follow(&warm.monitor.card());
         self.set_slot(channel_id, Slot::Warm(Box::new(warm)));
+        self.touch(channel_id);
         self.count_undelivered(channel_id);
+    }
+
+    /// Takes note that a monitor in memory is needed.
+    pub(crate) fn touch(&mut self, channel_id: ChannelId) {
+        if let Ok(warm) = self.get(channel_id) {
+            let bytes = footprint(&warm.monitor);
+            self.quiet.touch(channel_id, bytes);
+        }
+    }
+
+    /// Says whether something of a channel is not told.
+    pub(crate) fn holds_untold(&self, channel_id: ChannelId) -> bool {
+        self.untold.contains_key(&channel_id)
+    }
+
+    /// Returns how many channels there are.
+    pub(crate) fn count(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Returns about how many bytes the map of channels takes, with the list for reorgs.
+    pub(crate) fn map_bytes(&self) -> usize {
+        let each = size_of::<(ChannelId, Kept)>();
+        let recent = size_of::<(BlockHeight, ChannelId)>();
+        // Nodes of such maps are two thirds full.
+        (self.kept.len() * each + self.synced.len() * recent) * 3 / 2
+    }
+
+    /// Returns how many HTLCs there are of which something is owed.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.payment_of.len() + self.forwards.len() + self.owed.len()
+    }
+
+    /// Returns the monitors in memory.
+    pub(crate) fn warm_monitors(&self) -> impl Iterator<Item = &Monitor> {
+        self.kept.values().filter_map(|kept| match &kept.slot {
+            Slot::Warm(warm) => Some(&warm.monitor),
+            Slot::Cold | Slot::Damaged => None,
+        })
     }
 
     /// Returns the last update of a channel.
@@ -284,7 +323,10 @@ impl Channels {
         store: &dyn Store,
     ) -> Result<(), EngineError> {
         match self.slot(channel_id) {
-            Some(Slot::Warm(_)) => Ok(()),
+            Some(Slot::Warm(_)) => {
+                self.touch(channel_id);
+                Ok(())
+            }
             Some(Slot::Damaged) => Err(EngineError::Damaged(channel_id)),
             None => Err(EngineError::UnknownChannel(channel_id)),
             Some(Slot::Cold) => match load(channel_id, store) {

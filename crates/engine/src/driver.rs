@@ -30,6 +30,7 @@ use crate::order::{InFlight, Unsettled};
 use crate::pay::check_parts;
 use crate::ports::Boundary;
 use crate::stage::{Batch, Entry};
+use crate::tend::Waiting;
 
 /// The synchronous core of the engine.
 ///
@@ -67,6 +68,8 @@ pub struct Driver {
     /// Who staged what has become durable, and has not been told.
     pub(crate) completed: Vec<Ticket>,
     pub(crate) tickets_given: u64,
+    /// What housekeeping could not do yet.
+    pub(crate) waiting: Waiting,
     /// Channels whose claims may have changed, by what is durable.
     pub(crate) claims_due: BTreeSet<ChannelId>,
     /// When payments are given up that may be tried again until then.

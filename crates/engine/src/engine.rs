@@ -20,6 +20,7 @@ use crate::driver::{Driver, Request};
 use crate::error::EngineError;
 use crate::late::Ticket;
 use crate::ports::Ports;
+use crate::stats::Stats;
 
 /// Calls that may wait for the driver before a caller has to.
 const CALLS_QUEUED_MAX: usize = 1024;
@@ -151,6 +152,15 @@ impl Engine {
         });
         self.send(Command::Call(call)).await?;
         result.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// See [`Driver::stats`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Stopped`].
+    pub async fn stats(&self) -> Result<Stats, EngineError> {
+        self.call(|driver| driver.stats()).await
     }
 
     /// See [`Driver::open_channel`].

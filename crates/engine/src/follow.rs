@@ -42,6 +42,7 @@ impl Driver {
             self.look_into_mempool();
         }
         let offered = self.offer_claims(height);
+        self.cool_quiet();
         caught_up?;
         followed?;
         given_up?;
@@ -173,6 +174,9 @@ impl Driver {
         let Step::Connected { block, body } = step else { return };
         for entry in self.connected(*block, body).unwrap_or_default() {
             let Entry::Monitor(channel_id, record) = entry else { continue };
+            if let Err(error) = self.warm(channel_id) {
+                tracing::warn!(%channel_id, %error, "a channel that closes cannot be read");
+            }
             let Ok(warm) = self.channels.get(channel_id) else { continue };
             let mut ahead = warm.monitor.clone();
             if ahead.apply(&record).is_ok() && ahead.state().funding_spend.is_some() {

@@ -17,9 +17,11 @@ mod order;
 mod owed;
 mod pay;
 mod ports;
+mod quiet;
 mod receive;
 mod stage;
 mod start;
+mod stats;
 mod survey;
 mod tend;
 
@@ -29,4 +31,5 @@ pub use engine::Engine;
 pub use error::{BookDamage, EngineError};
 pub use late::Ticket;
 pub use ports::{Boundary, NoChannels, NoForwards, NoObserver, Observer, Ports, Progress};
+pub use stats::Stats;
 pub use survey::{Amount, Survey, survey};

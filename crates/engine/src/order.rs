@@ -52,7 +52,7 @@ pub(crate) struct InFlight {
     pub(crate) has_releases: bool,
     /// How many callers wait for it.
     pub(crate) tickets: usize,
-    channels: BTreeSet<ChannelId>,
+    pub(crate) channels: BTreeSet<ChannelId>,
     pub(crate) updates: Vec<(ChannelId, UpdateId)>,
 }
 
@@ -99,6 +99,7 @@ impl Driver {
             fail_all(&mut results, &error);
         } else {
             self.tend();
+            self.cool_quiet();
         }
         results
     }
@@ -122,6 +123,7 @@ impl Driver {
                 fail_all(&mut results, &error);
             }
         }
+        self.cool_quiet();
         results.into_iter().zip(tickets).map(|(result, ticket)| result.map(|()| ticket)).collect()
     }
 
@@ -161,7 +163,9 @@ impl Driver {
     /// Acts on what has become durable, and plans. What the plans write is in flight when this
     /// returns, and goes on from here when that is durable.
     pub(crate) fn completed(&mut self) -> Result<(), EngineError> {
-        self.advance(None, Pace::Late)
+        let advanced = self.advance(None, Pace::Late);
+        self.cool_quiet();
+        advanced
     }
 
     /// Release, act, and the order again for what a plan writes.

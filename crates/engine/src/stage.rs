@@ -148,6 +148,7 @@ impl Driver {
             }
             let effects = warm.monitor.commit(token).into_iter();
             staged.effects.extend(effects.map(|effect| (channel_id, effect)));
+            self.channels.touch(channel_id);
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ use crate::logs::{LogKind, Logs};
 use crate::order::Unsettled;
 use crate::ports::Ports;
 use crate::stage::{Batch, Entry};
+use crate::tend::Waiting;
 
 impl Driver {
     /// Puts a node together again from its stores.
@@ -82,6 +83,7 @@ impl Driver {
             in_flight: VecDeque::new(),
             completed: Vec::new(),
             tickets_given: 0,
+            waiting: Waiting::default(),
             claims_due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
         };
@@ -103,6 +105,7 @@ impl Driver {
         }
         driver.give_up_overdue()?;
         driver.tend();
+        driver.cool_quiet();
         driver.mark_book(mark)?;
         Ok(driver)
     }

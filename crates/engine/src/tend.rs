@@ -1,10 +1,12 @@
 //! Housekeeping: closed channels are archived (rule R11), tombstones are dropped behind an epoch of
 //! the book (rule R10). None of it is urgent: what fails is only said, and tried again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lastword_ports::{Ledgers as _, PaymentBook as _, PaymentView, Stream};
-use lastword_types::{BookEpoch, ChannelId, MonitorRecord, PaymentRecord, PaymentState, Tombstone};
+use lastword_types::{
+    BlockHeight, BookEpoch, ChannelId, MonitorRecord, PaymentRecord, PaymentState, Tombstone,
+};
 use lastword_wire as wire;
 
 use crate::driver::Driver;
@@ -15,41 +17,76 @@ use crate::stage::{Batch, Entry};
 /// cost of an epoch is spread over them.
 pub(crate) const TOMBSTONES_PER_EPOCH: usize = 256;
 
+/// Channels whose tombstones go together: they are in memory at once.
+const CHANNELS_TOGETHER: usize = 1_000;
+
+/// Channels in which something may go, but not yet.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// Those that are over, and an event that names them is not told.
+    named: BTreeSet<ChannelId>,
+    /// Those with many tombstones that may not go, and with how many they are looked at again.
+    full: BTreeMap<ChannelId, usize>,
+    /// The tip at which all of `full` were looked at.
+    looked_at: BlockHeight,
+}
+
 impl Driver {
-    /// Archives and drops what may go, in the channels that changed since the last time or have
-    /// waited since then.
+    /// Archives and drops what may go, in the channels that changed since the last time, and in those
+    /// that wait as soon as what they wait for may have come.
+    ///
+    /// # Shape
+    ///
+    /// Costs what changed. A channel that waits for its events is looked at when nothing is left to
+    /// tell; one whose tombstones may not go when there is a new block or a quarter more of them.
     pub(crate) fn tend(&mut self) {
         if self.logs.is_poisoned() || !self.in_flight.is_empty() {
             return;
         }
-        let mut waiting = BTreeSet::new();
+        let mut changed = self.channels.take_changed();
+        if self.outbox.is_idle() {
+            changed.append(&mut self.waiting.named);
+        }
+        let tip = self.tip().height;
+        if self.waiting.looked_at != tip {
+            self.waiting.looked_at = tip;
+            for look in self.waiting.full.values_mut() {
+                *look = 0;
+            }
+            changed.extend(self.waiting.full.keys());
+        }
         let mut full = BTreeSet::new();
-        for channel_id in self.channels.take_changed() {
-            match self.archive_if_over(channel_id) {
-                Ok(Over::No) => {}
-                Ok(Over::Named) => {
-                    waiting.insert(channel_id);
-                }
-                Err(error) => {
-                    tracing::warn!(%channel_id, %error, "a channel is not archived this time");
-                    waiting.insert(channel_id);
+        for channel_id in changed {
+            let over = self.archive_if_over(channel_id).unwrap_or_else(|error| {
+                tracing::warn!(%channel_id, %error, "a channel is not archived this time");
+                Over::Named
+            });
+            match over {
+                Over::No => {}
+                Over::Named => {
+                    self.waiting.named.insert(channel_id);
                 }
             }
-            let warm = self.channels.get(channel_id);
-            if warm.is_ok_and(|warm| warm.monitor.state().tombstones.len() >= TOMBSTONES_PER_EPOCH)
-            {
+            let count = self.tombstones(channel_id);
+            let look = self.waiting.full.get(&channel_id).copied().unwrap_or(0);
+            if count >= TOMBSTONES_PER_EPOCH.max(look) {
                 full.insert(channel_id);
             }
         }
         if let Err(error) = self.drop_tombstones_of(&full) {
             tracing::warn!(%error, "no tombstones are dropped this time");
         }
-        let is_full = |channel_id: &ChannelId| {
-            let warm = self.channels.get(*channel_id);
-            warm.is_ok_and(|warm| !warm.monitor.state().tombstones.is_empty())
-        };
-        waiting.extend(full.into_iter().filter(is_full));
-        self.channels.wait_with(waiting);
+        for channel_id in full {
+            match self.tombstones(channel_id) {
+                0 => self.waiting.full.remove(&channel_id),
+                count => self.waiting.full.insert(channel_id, count + count / 4),
+            };
+        }
+    }
+
+    /// Returns how many tombstones a channel holds, as far as it is in memory.
+    fn tombstones(&self, channel_id: ChannelId) -> usize {
+        self.channels.get(channel_id).map_or(0, |warm| warm.monitor.state().tombstones.len())
     }
 
     /// Archives a channel that is over, once no event names it: after that it is not read at a
@@ -91,13 +128,23 @@ impl Driver {
     /// A failure of the store; what is not dropped is dropped another time.
     pub fn drop_tombstones(&mut self) -> Result<(), EngineError> {
         self.wait_for_disk()?;
-        let all: BTreeSet<ChannelId> = self.channels.ids().collect();
-        for channel_id in &all {
-            if let Err(error) = self.warm(*channel_id) {
-                tracing::warn!(%channel_id, %error, "the tombstones of a channel are not dropped");
+        let all: Vec<ChannelId> = self.channels.ids().collect();
+        for some in all.chunks(CHANNELS_TOGETHER) {
+            let mut full = BTreeSet::new();
+            for channel_id in some {
+                if let Err(error) = self.warm(*channel_id) {
+                    tracing::warn!(%channel_id, %error, "its tombstones are not dropped");
+                }
+                if self.tombstones(*channel_id) > 0 {
+                    full.insert(*channel_id);
+                }
+            }
+            self.drop_tombstones_of(&full)?;
+            for channel_id in some {
+                self.channels.cool_if_quiet(*channel_id);
             }
         }
-        self.drop_tombstones_of(&all)
+        Ok(())
     }
 
     /// Has the book enter a new epoch and, once that is durable, drops the tombstones of some

@@ -206,7 +206,11 @@ impl Node {
         let started = catch_unwind(AssertUnwindSafe(|| Driver::start(ports)));
         *self.forwards.lock() = truth;
         match started {
-            Ok(Ok(driver)) => {
+            Ok(Ok(mut driver)) => {
+                // Half of the nodes keep no quiet monitor in memory.
+                if self.index.is_multiple_of(2) {
+                    driver.keep_quiet_bytes(0);
+                }
                 self.deaths_in_row = 0;
                 self.driver = Some(driver);
                 self.channels.lock().in_flight.clear();

@@ -276,3 +276,32 @@ fn after_a_failed_sync_nothing_is_told_and_claims_go_on() {
         assert_eq!(node.tell(), [other.sent(), other.path_taken(0)]);
     }
 }
+
+/// The penalty follows from the confirmed chain and from what is on the disk, whoever has room.
+#[test]
+fn a_thief_is_answered_when_the_disk_is_full_and_the_monitor_is_not_in_memory() {
+    let (mut world, Switched { mut node, monitors, .. }) = switched(Logs::One);
+    node.driver.keep_quiet_bytes(0);
+    let payment = world.payment(1, &[Part(0, 50_000, 40)]);
+    node.pay(&payment);
+    let held = world.channels[0].remote.last().unwrap().clone();
+    let reason = lastword_types::RemovalReason::Fulfilled { preimage: payment.preimage };
+    let removal = world.channels[0].remove(payment.htlc_id(0), reason);
+    node.driver.update(removal.into()).unwrap();
+    assert_eq!(node.tell(), [payment.sent(), payment.path_taken(0)]);
+    node.mine_and_poll(&world, 1);
+    assert_eq!(node.driver.stats().monitors.count, 0);
+    let revoked = world.channels[0].peers_commitment_of(&held);
+    world.confirm(&revoked);
+
+    monitors.set_full(true);
+    assert!(is_full(&node.driver.poll_chain().unwrap_err()));
+
+    let chain = world.chain.lock();
+    let takes = |txid| {
+        let (transaction, _) = chain.transaction(txid).unwrap();
+        let mut spent = transaction.input.iter().map(|input| input.previous_output.txid);
+        spent.any(|txid| txid == revoked.compute_txid())
+    };
+    assert!(chain.mempool().into_iter().any(takes), "the penalty is offered");
+}

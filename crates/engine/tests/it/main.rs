@@ -24,6 +24,7 @@ mod node;
 mod package;
 mod peer;
 mod progress;
+mod quiet;
 mod reorg;
 mod retry;
 mod rows;
