@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lastword_compare_peer as peer;
 use lastword_types::{MonitorRecord, MonitorState};
@@ -11,14 +11,26 @@ use tempfile::TempDir;
 use crate::meter::{Meter, Result, Used, median, micros_of, size};
 use crate::ours::{self, Alone, Pending, Tape};
 use crate::row::{Bar, Row};
+use crate::scale;
 
 /// Whole programs are run so often; the median counts.
 const RUNS: usize = 3;
 
+/// Whose figures most of the others are.
+pub(crate) const LDK: &str = "LDK";
+
+/// Where and with what it is measured.
+pub(crate) struct Setting {
+    /// Where stores are made.
+    pub(crate) folder: PathBuf,
+    /// The program that measures our side of what grows with the number of channels.
+    pub(crate) scale: Option<PathBuf>,
+}
+
 /// Rows that are measured together.
 pub(crate) struct Group {
-    ids: &'static [&'static str],
-    pub(crate) measure: fn(&Path) -> Result<Vec<Row>>,
+    pub(crate) ids: &'static [&'static str],
+    pub(crate) measure: fn(&Setting) -> Result<Vec<Row>>,
 }
 
 impl Group {
@@ -56,6 +68,16 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { ids: &["durable.channels_100"], measure: concurrent },
     Group { ids: &["durable.channel_1", "written.alone", "block.alone"], measure: alone },
     Group { ids: &["cpu.update", "written.batch_100", "block.batch_100"], measure: batched },
+    Group {
+        ids: &["block-walk", "block-raw", "block-raw-more", "block-merkle"],
+        measure: scale::block,
+    },
+    Group { ids: &["block-peer"], measure: scale::block_peer },
+    Group { ids: &["restart", "restart-peer", "memory"], measure: scale::restart_and_memory },
+    Group { ids: &["update"], measure: scale::update },
+    Group { ids: &["growth"], measure: scale::growth },
+    Group { ids: &["mass", "mass-memory"], measure: scale::mass },
+    Group { ids: &["plan"], measure: scale::plan },
 ];
 
 /// What a run did with so many updates of so many bytes.
@@ -135,7 +157,8 @@ fn ours_of(tape: &Tape, used: Used) -> Run {
     Run { used, updates: size(tape.len()), bytes: tape.bytes() }
 }
 
-fn concurrent(folder: &Path) -> Result<Vec<Row>> {
+fn concurrent(setting: &Setting) -> Result<Vec<Row>> {
+    let folder = &setting.folder;
     let (tape, peer) = (Tape::new(100, 20)?, PeerTape::new(100, 3));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -147,14 +170,15 @@ fn concurrent(folder: &Path) -> Result<Vec<Row>> {
         what: "durable updates, 100 channels concurrently",
         unit: "updates/s",
         ours: over(&ours, Run::rate),
-        peer: over(&theirs, Run::rate),
+        peer: Some((over(&theirs, Run::rate), LDK)),
         bar: Bar::TimesAtLeast(20.0),
     }])
 }
 
 /// Ours, LDK's and the bare append take turns of a few updates, so that whatever else the disk does
 /// meets all three.
-fn alone(folder: &Path) -> Result<Vec<Row>> {
+fn alone(setting: &Setting) -> Result<Vec<Row>> {
+    let folder = &setting.folder;
     const TURNS: usize = 25;
     const UPDATES: usize = 20;
     const PAYMENTS: usize = TURNS * UPDATES / 5;
@@ -184,7 +208,14 @@ fn alone(folder: &Path) -> Result<Vec<Row>> {
     let (our_micros, their_micros) = (micros(&ours), micros(&theirs));
     let bare = micros(&bare);
     let (ours, theirs) = (Used::sum(&ours), Used::sum(&theirs));
-    let row = |id, what, unit, ours, peer, bar| Row { id, what, unit, ours, peer, bar };
+    let row = |id, what, unit, ours, peer: f64, bar| Row {
+        id,
+        what,
+        unit,
+        ours,
+        peer: Some((peer, LDK)),
+        bar,
+    };
     Ok(vec![
         row(
             "durable.channel_1",
@@ -221,7 +252,8 @@ fn alone(folder: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-fn batched(folder: &Path) -> Result<Vec<Row>> {
+fn batched(setting: &Setting) -> Result<Vec<Row>> {
+    let folder = &setting.folder;
     let (tape, peer) = (Tape::new(100, 20)?, PeerTape::new(100, 3));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -233,7 +265,7 @@ fn batched(folder: &Path) -> Result<Vec<Row>> {
         what,
         unit,
         ours: over(&ours, figure),
-        peer: over(&theirs, figure),
+        peer: Some((over(&theirs, figure), LDK)),
         bar,
     };
     Ok(vec![
@@ -334,7 +366,7 @@ fn formats(count: usize, names: &Names) -> Result<Vec<Row>> {
         what,
         unit: "bytes",
         ours: size(ours.len()),
-        peer: size(peer.len()),
+        peer: Some((size(peer.len()), LDK)),
         bar,
     };
     // Rates, so that more is better.
@@ -343,7 +375,7 @@ fn formats(count: usize, names: &Names) -> Result<Vec<Row>> {
         what,
         unit: "in a second",
         ours: 1e6 / ours,
-        peer: 1e6 / peer,
+        peer: Some((1e6 / peer, LDK)),
         bar: Bar::TimesAtLeast(5.0),
     };
     let (id, what) = names.snapshot_bytes;

@@ -22,21 +22,22 @@ pub(crate) struct Row {
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) ours: f64,
-    pub(crate) peer: f64,
+    /// The figure that ours is held against, and whose it is.
+    pub(crate) peer: Option<(f64, &'static str)>,
     pub(crate) bar: Bar,
 }
 
 impl Row {
     /// Returns ours divided by the peer's.
-    pub(crate) fn ratio(&self) -> f64 {
-        self.ours / self.peer
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        self.peer.map(|(peer, _)| self.ours / peer)
     }
 
     /// Says whether the bar holds; a row without one holds.
     pub(crate) fn holds(&self) -> bool {
         match self.bar {
-            Bar::TimesAtLeast(bar) => self.ratio() >= bar,
-            Bar::TimesAtMost(bar) => self.ratio() <= bar,
+            Bar::TimesAtLeast(bar) => self.ratio().is_some_and(|ratio| ratio >= bar),
+            Bar::TimesAtMost(bar) => self.ratio().is_some_and(|ratio| ratio <= bar),
             Bar::AtMost(bar) => self.ours <= bar,
             Bar::None => true,
         }
@@ -55,9 +56,22 @@ impl Row {
             (_, true) => "holds",
             (_, false) => "DOES NOT HOLD",
         };
-        let Self { what, unit, ours, peer, .. } = self;
-        let ratio = self.ratio();
-        format!("{what:<58} {ours:>10.2} {peer:>10.2} {unit:<14} {ratio:>8.3}  {bar:<13} {holds}")
+        let Self { id, what, unit, .. } = self;
+        let ours = short(self.ours);
+        let (peer, whose) =
+            self.peer.map_or((String::new(), ""), |(peer, whose)| (short(peer), whose));
+        let ratio = self.ratio().map_or(String::new(), short);
+        format!(
+            "{id:<22} {what:<62} {ours:>9} {peer:>9} {unit:<12} {whose:<9} {ratio:>9}  {bar:<14} {holds}"
+        )
+    }
+
+    /// Returns the heads of what [`text`](Self::text) returns.
+    pub(crate) fn heads() -> String {
+        format!(
+            "{:<22} {:<62} {:>9} {:>9} {:<12} {:<9} {:>9}  bar",
+            "", "", "ours", "peer", "", "which is", "ratio"
+        )
     }
 
     /// Returns the row for a program.
@@ -70,13 +84,32 @@ impl Row {
         };
         json!({
             "id": self.id,
+            "what": self.what,
             "unit": self.unit,
             "ours": self.ours,
-            "peer": self.peer,
+            "peer": self.peer.map(|(peer, _)| peer),
+            "peer_is": self.peer.map(|(_, whose)| whose),
             "ratio": self.ratio(),
             "bar": bar,
             "bar_is": bar_is,
             "holds": self.holds(),
         })
     }
+}
+
+/// Returns a number with three digits that count, whatever its size.
+fn short(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    let mut digits = 2;
+    let mut bound = 10.0;
+    while value.abs() >= bound && digits > 0 {
+        (digits, bound) = (digits - 1, bound * 10.0);
+    }
+    let mut bound = 1.0;
+    while value.abs() < bound && digits < 8 {
+        (digits, bound) = (digits + 1, bound / 10.0);
+    }
+    format!("{value:.digits$}")
 }

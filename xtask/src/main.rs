@@ -10,6 +10,7 @@ mod bugs;
 mod catalogue;
 mod ci;
 mod closings;
+mod cost;
 mod crash;
 mod demo_real;
 mod deps;
@@ -38,7 +39,8 @@ cargo xtask COMMAND
   spec        the requirements of the BOLTs against the tests; --json for a program
   failures    what went wrong elsewhere against the tests; --json for a program
   windows     the crash windows against the tests; --json for a program
-  instructions  what a block, an update and a start cost under valgrind, against docs/instructions.txt; --save
+  instructions  what a block, an update and a start cost under valgrind, against docs/instructions.txt;
+              --save, --json, or --planted: with something slower in each, which must be seen
   images      every file that a crash may leave of a store; --images N, --base SEED, --lying, --json
   vectors     the golden files and damaged copies against a reader in Python; --check, --json, --every N
   crash       every crash of many small lives; --json, --scenario NAME, --second-every N, --real-keys,
@@ -50,7 +52,8 @@ cargo xtask COMMAND
   mutants     a sample of the mutants of what decides payments, against the tests;
               --seed S, --sample N; needs cargo-mutants
   alone       each crate packaged, built and tested outside the workspace
-  bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows
+  bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows;
+              --criterion [CRATE...] [-- ...] instead: the hot operations of each crate
   bitcoind    finds a bitcoind or brings one, and prints its path
   demo-real   the demo against that bitcoind; further arguments go to `lastword demo`;
               with --matrix first every kind of closing instead, and they go to `lastword closings`

@@ -19,6 +19,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Returns git, started at the root of the repository.
+pub(crate) fn git(arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.args(arguments).current_dir(root());
+    command
+}
+
 /// Runs a command to its end.
 pub(crate) fn check(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("{command:?} did not start: {error}"))?;

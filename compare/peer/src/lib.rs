@@ -4,6 +4,11 @@
 
 mod node;
 mod outside;
+mod restart;
+mod watching;
+
+pub use restart::{Restart, Stored};
+pub use watching::Watching;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -57,6 +62,13 @@ impl Monitor {
     pub fn encode(&self) -> Vec<u8> {
         self.0.encode()
     }
+
+    /// Applies an update.
+    pub fn apply(&self, update: &Update) {
+        let (network, fees, log) = (Arc::new(NoBroadcast), Arc::new(LeastFee), Arc::new(NoLog));
+        let applied = self.0.update_monitor(&update.0, &network, &fees, &log);
+        applied.expect("LDK applies the updates that it made");
+    }
 }
 
 /// The payer's keys.
@@ -106,7 +118,7 @@ pub fn record_payments(channels: u32, payments: usize) -> Tape {
 
 /// A channel with pending payments that the payer offered.
 pub struct Pending {
-    /// The payer's monitor.
+    /// The payer's monitor, ready for that update.
     pub monitor: Vec<u8>,
     /// One update with the next commitment of both sides, when one payment was just fulfilled.
     pub both: Vec<u8>,
@@ -117,13 +129,36 @@ pub fn pending(count: usize) -> Pending {
     let mut pair = Pair::new();
     let ids = pair.open(1, 16_000_000, 5_000_000_000);
     let preimages: Vec<_> = (0..count).map(|_| pair.send(ids[0], 5_000_000)).collect();
-    let monitor = pair.monitor(Who::Payer, ids[0]);
+    let before = Monitor::decode(&Keys::new(), &pair.monitor(Who::Payer, ids[0]));
     pair.take_updates(Who::Payer);
     pair.claim(preimages[0]);
-    // The payer answers the fulfilment and the peer's signature with its own, in one update.
     let updates = pair.take_updates(Who::Payer);
-    let both = updates.into_iter().map(|(_, bytes)| bytes).max_by_key(Vec::len);
-    Pending { monitor, both: both.expect("the payer's monitor was updated") }
+    // The payer answers the fulfilment and the peer's signature with its own, in one update.
+    let longest = updates.iter().enumerate().max_by_key(|(_, (_, bytes))| bytes.len());
+    let place = longest.map(|(place, _)| place).expect("the payer's monitor was updated");
+    for (_, bytes) in &updates[..place] {
+        before.apply(&Update::decode(bytes));
+    }
+    Pending { monitor: before.encode(), both: updates[place].1.clone() }
+}
+
+/// Returns the bytes of the monitors of a channel, the payer's and the payee's, after each of these
+/// numbers of settled payments.
+pub fn monitor_bytes_after(payments: &[usize]) -> Vec<[usize; 2]> {
+    let mut pair = Pair::new();
+    let id = pair.open(1, 16_000_000, 5_000_000_000)[0];
+    let mut settled = 0;
+    let mut bytes = Vec::new();
+    for until in payments {
+        while settled < *until {
+            let preimage = pair.send(id, 1_000_000);
+            pair.claim(preimage);
+            pair.tick();
+            settled += 1;
+        }
+        bytes.push([Who::Payer, Who::Payee].map(|who| pair.monitor(who, id).len()));
+    }
+    bytes
 }
 
 type Persister = MonitorUpdatingPersister<

@@ -32,7 +32,7 @@ use lightning::util::ser::Writeable as _;
 use crate::outside::{LeastFee, NoBroadcast, NoFilter, NoLog, NoMessages, NoRouter};
 
 /// The height at which the nodes start: below it LDK's invented channel ids meet real ones.
-const START_HEIGHT: u32 = 100_000;
+pub const START_HEIGHT: u32 = 100_000;
 const START_TIME: u32 = 1_700_000_000;
 
 /// Keeps every update's bytes, and says that it is stored.
@@ -66,7 +66,8 @@ impl Persist<InMemorySigner> for Recorder {
     fn archive_persisted_channel(&self, _name: MonitorName) {}
 }
 
-type Watcher = ChainMonitor<
+/// A chain monitor that keeps nothing but the bytes of updates.
+pub type Watcher = ChainMonitor<
     InMemorySigner,
     Arc<NoFilter>,
     Arc<NoBroadcast>,
@@ -76,7 +77,8 @@ type Watcher = ChainMonitor<
     Arc<KeysManager>,
 >;
 
-type Manager = ChannelManager<
+/// The channels of a node.
+pub type Manager = ChannelManager<
     Arc<Watcher>,
     Arc<NoBroadcast>,
     Arc<KeysManager>,
@@ -102,7 +104,21 @@ pub fn keys(seed: u8) -> Arc<KeysManager> {
     Arc::new(KeysManager::new(&[seed; 32], 1, 1, true))
 }
 
-fn config() -> UserConfig {
+/// Makes a chain monitor that watches nothing yet.
+pub fn watcher(recorder: Arc<Recorder>, keys: &Arc<KeysManager>) -> Watcher {
+    ChainMonitor::new(
+        None,
+        Arc::new(NoBroadcast),
+        Arc::new(NoLog),
+        Arc::new(LeastFee),
+        recorder,
+        keys.clone(),
+        keys.get_peer_storage_key(),
+    )
+}
+
+/// Returns how every node here is configured.
+pub fn config() -> UserConfig {
     let mut config = UserConfig::default();
     config.channel_handshake_config.our_max_accepted_htlcs = 483;
     config.channel_handshake_config.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
@@ -119,15 +135,7 @@ impl Node {
     fn new(seed: u8) -> Self {
         let keys = keys(seed);
         let recorder = Arc::new(Recorder::default());
-        let watcher: Arc<Watcher> = Arc::new(ChainMonitor::new(
-            None,
-            Arc::new(NoBroadcast),
-            Arc::new(NoLog),
-            Arc::new(LeastFee),
-            recorder.clone(),
-            keys.clone(),
-            keys.get_peer_storage_key(),
-        ));
+        let watcher = Arc::new(watcher(recorder.clone(), &keys));
         let genesis = bitcoin::constants::genesis_block(Network::Regtest).block_hash();
         let manager = ChannelManager::new(
             Arc::new(LeastFee),
@@ -430,6 +438,11 @@ impl Pair {
         monitor.expect("the channel is watched").encode()
     }
 
+    /// Returns the bytes of what a node knows of its channels beside their monitors.
+    pub fn manager(&self, who: Who) -> Vec<u8> {
+        self.node(who).manager.encode()
+    }
+
     /// Takes out the updates of a node's monitors, in their order.
     pub fn take_updates(&self, who: Who) -> Vec<(ChannelId, Vec<u8>)> {
         let updates = &self.node(who).recorder.updates;
@@ -444,7 +457,8 @@ impl Pair {
     }
 }
 
-fn header(prev_blockhash: BlockHash, time: u32) -> Header {
+/// Returns a header that nobody worked for.
+pub fn header(prev_blockhash: BlockHash, time: u32) -> Header {
     Header {
         version: BlockVersion::NO_SOFT_FORK_SIGNALLING,
         prev_blockhash,

@@ -9,7 +9,7 @@ use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, CommitmentFormat,
     CommitmentNumber, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcOrigin,
     HtlcRemoved, LocalCommitment, Metadata, MonitorUpdate, NewChannel, PartIndex, PaymentId,
-    PaymentOrigin, PaymentPreimage, RemoteCommitment, RemovalReason, Side, ToSelfDelay, UpdateId,
+    PaymentOrigin, PaymentPreimage, RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, UpdateId,
     UpdateStep,
 };
 
@@ -121,6 +121,7 @@ impl Channel {
                 total_msat: HTLC_MSAT,
                 fee_msat: AmountMsat::ZERO,
                 metadata: Metadata::Here(vec![]),
+                terms: Terms::default(),
             }),
         };
         Htlc {

@@ -1,5 +1,6 @@
 //! What a block costs that concerns nobody, and one that closes channels.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,9 +12,12 @@ use bitcoin::{
     constants, transaction,
 };
 use lastword_chain::{RawBlock, WatchIndex};
-use lastword_types::ChannelId;
+use lastword_types::{BlockHeight, ChannelId};
 
 use crate::{Line, Result, least, ratio, tape};
+
+/// The word by which the bytes of the block are asked for.
+pub(crate) const WRITE: &str = "--write-block";
 
 const ROUNDS: u32 = 60;
 const MILLION: u32 = 1_000_000;
@@ -51,6 +55,23 @@ pub(crate) fn measure() -> Result<Vec<Line>> {
             bar: None,
         },
     ])
+}
+
+/// The block parsed before, by as many channels as a peer was measured with.
+pub(crate) fn measure_parsed() -> Result<Vec<Line>> {
+    let block: Block = deserialize(&a_block())?;
+    let index = index(5_000);
+    let height = BlockHeight(tape::BIRTH);
+    let look = || index_and_block(&index, &block) && index.due(height).is_empty();
+    let time = least(ROUNDS, || (), |()| look());
+    let what = "decoded before, 5,000 watch".into();
+    let ours = time.as_secs_f64() * 1e6;
+    Ok(vec![Line { id: "block-peer", what, unit: "us", ours, bar: None }])
+}
+
+/// Prints the bytes of the block that is measured, for who measures the same with something else.
+pub(crate) fn print() -> Result<()> {
+    Ok(std::io::stdout().write_all(&a_block())?)
 }
 
 /// Bytes in, the channels that it concerns out: none.

@@ -51,6 +51,7 @@ type Measure = fn() -> Result<Vec<Line>>;
 /// What is measured, by the word that asks for it.
 const PARTS: &[(&str, Measure)] = &[
     ("block", block::measure),
+    ("block-peer", block::measure_parsed),
     ("update", update::measure),
     ("plan", plan::measure),
     ("growth", growth::measure),
@@ -75,6 +76,9 @@ fn main() -> Result<()> {
         && word == instructions::PART
     {
         return instructions::run(part);
+    }
+    if arguments == [block::WRITE] {
+        return block::print();
     }
     let is_json = arguments.iter().any(|argument| argument == "--json");
     let is_wanted = |name: &str| {
