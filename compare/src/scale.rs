@@ -28,11 +28,11 @@ impl Figures {
         let Some(program) = &setting.scale else { return Ok(None) };
         let output = Command::new(program).args(["--json", part]).output()?;
         // A bar that does not hold is told by the rows, so how it ended does not matter.
-        let lines = serde_json::from_slice(&output.stdout).map_err(|error| {
+        let lines: Vec<Value> = serde_json::from_slice(&output.stdout).map_err(|error| {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             format!("scale {part}: {error}: {said}")
         })?;
-        Ok(Some(Self(lines)))
+        Ok(Some(Self(lines)).filter(|figures| !figures.0.is_empty()))
     }
 
     fn get(&self, id: &str) -> Result<f64> {
@@ -99,8 +99,13 @@ pub(crate) fn restart_and_memory(setting: &Setting) -> Result<Vec<Row>> {
     let channels = size(many.monitors.len());
     let growth = their_resident(setting, many)? - their_resident(setting, few)?;
     let growth = growth / (channels - size(few.monitors.len()));
-    let row = |id, what, unit, ours, peer: Option<f64>, bar| {
-        Row { id, what, unit, ours, peer: peer.map(|peer| (peer, LDK)), bar }
+    let row = |id, what, unit, ours, peer: Option<f64>, bar| Row {
+        id,
+        what,
+        unit,
+        ours,
+        peer: peer.map(|peer| (peer, LDK)),
+        bar,
     };
     Ok(vec![
         row(

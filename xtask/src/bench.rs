@@ -13,9 +13,8 @@ use crate::run::{cargo, check, git, output, root};
 const SAVED: &str = "docs/bench.json";
 
 /// The crates that have benches of their hot operations.
-const BENCHED: &[&str] = &[
-    "bolt3", "wire", "monitor", "claims", "payments", "reload", "store", "chain", "engine",
-];
+const BENCHED: &[&str] =
+    &["bolt3", "wire", "monitor", "claims", "payments", "reload", "store", "chain", "engine"];
 
 /// Runs it; what is not named here goes to the comparison.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {

@@ -71,10 +71,12 @@ fn with_figures(line: &str, row: &Value) -> String {
         format!("{}: {} {unit}", row["peer_is"].as_str().unwrap_or_default(), short(peer))
     });
     let ratio = number("ratio").map_or(String::new(), short);
-    let is = if row["bar_is"].as_str().is_some_and(|is| is.contains("least")) { "≥" } else { "≤" };
+    let is =
+        if row["bar_is"].as_str().is_some_and(|is| is.contains("least")) { "≥" } else { "≤" };
     let of = if row["bar_is"].as_str().is_some_and(|is| is.contains("ratio")) { " ×" } else { "" };
     let holds = if row["holds"] == true { "holds" } else { "**missed**" };
-    let bar = number("bar").map_or(String::new(), |bar| format!("{is} {}{of}: {holds}", short(bar)));
+    let bar =
+        number("bar").map_or(String::new(), |bar| format!("{is} {}{of}: {holds}", short(bar)));
     let cells = [ours, peer, ratio, bar].map(|cell| format!(" {cell} ").replace("  ", " "));
     format!("{}|{}|", written.join("|"), cells.join("|"))
 }
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn figures_stand_in_the_last_cells_and_what_a_person_wrote_stays() {
-        let page = "| id | a |\n|---|---|\n| `block` | a block | a hash | why | old |\nMeasured at 1.\n";
+        let page =
+            "| id | a |\n|---|---|\n| `block` | a block | a hash | why | old |\nMeasured at 1.\n";
         let row = json!({
             "id": "block", "unit": "µs", "ours": 12.5, "peer": 100.0, "peer_is": "LDK",
             "ratio": 0.125, "bar": 0.2, "bar_is": "the greatest ratio", "holds": true,

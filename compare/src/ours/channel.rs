@@ -9,8 +9,8 @@ use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, CommitmentFormat,
     CommitmentNumber, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcOrigin,
     HtlcRemoved, LocalCommitment, Metadata, MonitorUpdate, NewChannel, PartIndex, PaymentId,
-    PaymentOrigin, PaymentPreimage, RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, UpdateId,
-    UpdateStep,
+    PaymentOrigin, PaymentPreimage, RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay,
+    UpdateId, UpdateStep,
 };
 
 use crate::meter::Result;

@@ -73,9 +73,9 @@ fn main() -> Result<()> {
         return mass::child(store.as_ref(), channels.parse()?, blocks.parse()?);
     }
     if let [word, part] = arguments.as_slice()
-        && word == instructions::PART
+        && [instructions::PART, instructions::PLANTED].contains(&word.as_str())
     {
-        return instructions::run(part);
+        return instructions::run(part, word == instructions::PLANTED);
     }
     if arguments == [block::WRITE] {
         return block::print();

@@ -106,6 +106,7 @@ pub(crate) fn generate(store: &mut dyn Store, open: u32, closed: u32) -> Result<
     for number in open..open + closed {
         write_closed(store, channel_id(number))?;
     }
+    let _durable = store.sync()?;
     Ok(())
 }
 
