@@ -32,5 +32,5 @@ pub(crate) fn run() -> Result<(), String> {
         Ran::Counted => vec![],
         Ran::Skipped(why) => vec![why],
     };
-    test::run(skipped)
+    test::run(&skipped)
 }

@@ -44,7 +44,7 @@ fn filled(text: &str, figures: &Value) -> Result<String, String> {
         } else if line.starts_with(MEASURED) {
             let [commit, machine] = ["commit", "machine"].map(|name| figures[name].as_str());
             let (commit, machine) = (commit.unwrap_or("unknown"), machine.unwrap_or("unknown"));
-            filled.push_str(&format!("{MEASURED}{commit}, on {machine}."));
+            filled.extend([MEASURED, commit, ", on ", machine, "."]);
         } else {
             filled.push_str(line);
         }

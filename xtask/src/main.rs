@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let command = arguments.next();
     let rest: Vec<String> = arguments.collect();
     let result = match command.as_deref() {
-        Some("test") => test::run(vec![]),
+        Some("test") => test::run(&[]),
         Some("ci") => ci::run(),
         Some("deps") => deps::run(),
         Some("spec") => spec::run(&rest),

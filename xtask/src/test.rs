@@ -21,7 +21,7 @@ struct Tally {
 }
 
 /// Runs it; `skipped` is what was skipped before.
-pub(crate) fn run(skipped: Vec<String>) -> Result<(), String> {
+pub(crate) fn run(skipped: &[String]) -> Result<(), String> {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
     match bitcoind::find_or_bring() {
         Ok(path) => {
@@ -45,7 +45,7 @@ pub(crate) fn run(skipped: Vec<String>) -> Result<(), String> {
         println!("skipped: {skipped}");
     }
     let passed = tally.passed.saturating_sub(tally.skipped.len());
-    for skipped in &skipped {
+    for skipped in skipped {
         println!("skipped: {skipped}");
     }
     let all_skipped = tally.skipped.len() + skipped.len();

@@ -43,7 +43,7 @@ impl Monitor {
         }
     }
 
-    fn visit(&self, key: HtlcRef, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
+    fn visit<'a>(&'a self, key: HtlcRef, visit: &mut dyn FnMut(LedgerEntry<'a>)) {
         if let Some(entry) = self.read(key) {
             visit(entry);
         }
@@ -79,7 +79,7 @@ impl Ledger for Monitor {
         }
     }
 
-    fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
+    fn entries_of<'a>(&'a self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'a>)) {
         for htlc_id in self.index().by_payment.get(&payment_id).into_iter().flatten() {
             self.visit((HtlcDirection::Offered, *htlc_id), visit);
         }

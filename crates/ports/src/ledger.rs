@@ -40,7 +40,7 @@ pub trait Ledger {
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>));
 
     /// Visits every entry of a payment, of every generation, delivered or not.
-    fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>));
+    fn entries_of<'a>(&'a self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'a>));
 
     /// Visits the tombstones of a payment, of every generation: of parts that are forgotten, and of
     /// payments that were told as unknown, which stay (rule R10).

@@ -8,19 +8,28 @@ use lastword_ports::{
 };
 use lastword_reload::{Scope, View, plan};
 use lastword_types::{
-    AmountMsat, BlockHeight, BookEpoch, ChannelId, EventKey, FulfilledHow, Generation, HtlcId,
-    HtlcKey, Intent, IntentPart, LedgerEntry, Metadata, PartIndex, PaymentId, PaymentPreimage,
-    PaymentState, Terms, Tombstone, UpdateId, Verdict,
+    AmountMsat, BlockHeight, BookEpoch, ChannelId, EventKey, FulfilledHow, Generation, Htlc,
+    HtlcId, HtlcKey, Intent, IntentPart, LedgerEntry, Metadata, PartIndex, PaymentId,
+    PaymentPreimage, PaymentState, Terms, Tombstone, UpdateId, Verdict,
 };
 
 /// A payment's HTLC in a channel's ledger, and a book that may know the payment.
 struct Node {
     intent: Intent,
+    htlc: Htlc,
     has_book: bool,
 }
 
 const CHANNEL: ChannelId = ChannelId([0xc1; 32]);
 const PREIMAGE: PaymentPreimage = PaymentPreimage([7; 32]);
+
+impl Node {
+    fn entry(&self) -> LedgerEntry<'_> {
+        let key = self.intent.parts[0].key();
+        let verdict = Verdict::Fulfilled { preimage: PREIMAGE, how: FulfilledHow::Message };
+        LedgerEntry::undelivered(key, &self.htlc, verdict)
+    }
+}
 
 impl Ledger for Node {
     fn head(&self) -> LedgerHead {
@@ -32,13 +41,10 @@ impl Ledger for Node {
         }
     }
     fn for_each_undelivered(&self, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
-        let htlc = &self.intent.htlc(PartIndex(0)).expect("the intent has a first part");
-        let key = self.intent.parts[0].key();
-        let verdict = Verdict::Fulfilled { preimage: PREIMAGE, how: FulfilledHow::Message };
-        visit(LedgerEntry::undelivered(key, htlc, verdict));
+        visit(self.entry());
     }
-    fn entries_of(&self, _: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
-        self.for_each_undelivered(visit);
+    fn entries_of<'a>(&'a self, _: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'a>)) {
+        visit(self.entry());
     }
     fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(Tombstone)) {}
 }
@@ -99,7 +105,8 @@ fn main() -> io::Result<()> {
         terms: Terms::default(),
     };
     for has_book in [true, false] {
-        let node = Node { intent: intent.clone(), has_book };
+        let htlc = intent.htlc(PartIndex(0)).expect("the intent has a first part");
+        let node = Node { intent: intent.clone(), htlc, has_book };
         let view = View { ledgers: &node, payments: &node, forwards: &node, channels: &node };
         writeln!(io::stdout(), "With a book: {has_book}\n{}\n", plan(&Scope::All, &view))?;
     }

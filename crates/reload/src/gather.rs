@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use lastword_ports::{Ledger, LedgerState};
 use lastword_types::{
-    AmountMsat, BlockHeight, Bug, ChannelId, EntryState, Generation, HtlcDirection, HtlcKey,
-    HtlcOrigin, Intent, LedgerEntry, Outcome, PaymentHash, PaymentId, PaymentOrigin,
-    PaymentPreimage, PreimageSource, Told, Tombstone, Verdict,
+    Bug, ChannelId, EntryState, Generation, Htlc, HtlcDirection, HtlcKey, HtlcOrigin, Intent,
+    LedgerEntry, Outcome, PaymentId, PaymentOrigin, PaymentPreimage, PreimageSource, Told,
+    Tombstone, Verdict,
 };
 
 use crate::plan::{Scope, View};
@@ -15,27 +15,25 @@ use crate::received::Received;
 
 /// One part of a payment, as a ledger tells it.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct Part<'a> {
     pub(crate) key: HtlcKey,
-    pub(crate) amount_msat: AmountMsat,
-    pub(crate) payment_hash: PaymentHash,
-    pub(crate) cltv_expiry: BlockHeight,
-    pub(crate) origin: PaymentOrigin,
+    pub(crate) generation: Generation,
+    pub(crate) htlc: &'a Htlc,
+    pub(crate) origin: &'a PaymentOrigin,
     pub(crate) verdict: Verdict,
     pub(crate) delivered: Option<Told>,
     pub(crate) is_given_up: bool,
 }
 
-impl Part {
-    fn read(entry: LedgerEntry<'_>) -> Option<Self> {
+impl<'a> Part<'a> {
+    fn read(entry: LedgerEntry<'a>) -> Option<Self> {
         let LedgerEntry { key, htlc, verdict, delivered, is_given_up, .. } = entry;
         match &htlc.origin {
             HtlcOrigin::Payment(origin) if key.direction == HtlcDirection::Offered => Some(Self {
                 key,
-                amount_msat: htlc.amount_msat,
-                payment_hash: htlc.payment_hash,
-                cltv_expiry: htlc.cltv_expiry,
-                origin: origin.clone(),
+                generation: origin.generation,
+                htlc,
+                origin,
                 verdict,
                 delivered,
                 is_given_up,
@@ -95,8 +93,9 @@ impl Inbound {
 /// What a plan is about.
 #[derive(Debug, Default)]
 pub(crate) struct Subjects {
-    /// The payments, each with channels that are known to concern it.
-    pub(crate) payments: BTreeMap<PaymentId, Vec<ChannelId>>,
+    /// The payments in the order of their ids, each as often as a channel is known to concern it, and
+    /// those of which none is known once without.
+    payments: Vec<(PaymentId, Option<ChannelId>)>,
     /// The forwards, by their outbound half.
     pub(crate) forwards: BTreeMap<HtlcKey, Outbound>,
     /// The received payments.
@@ -113,19 +112,35 @@ impl Subjects {
             Scope::All => {
                 view.ledgers.for_each(&mut |ledger| subjects.add_undelivered(ledger, &|_| true));
                 view.payments.for_each_pending(&mut |payment| {
-                    subjects.payments.entry(payment.intent.payment_id).or_default();
+                    subjects.payments.push((payment.intent.payment_id, None));
                 });
             }
             Scope::Changed { payments, forwards, received } => {
-                for payment_id in payments {
-                    subjects.payments.entry(*payment_id).or_default();
-                }
+                subjects.payments.extend(payments.iter().map(|payment_id| (*payment_id, None)));
                 subjects.add_unknown(payments, view);
                 subjects.add_forwards(forwards, view);
                 subjects.add_received(received, view);
             }
         }
+        subjects.payments.sort_unstable_by(|one, other| {
+            // Nearly always the first half of an id decides, and that is a comparison of two numbers.
+            let half =
+                |(id, _): &(PaymentId, _)| id.0.first_chunk().copied().map(u128::from_be_bytes);
+            half(one).cmp(&half(other)).then_with(|| one.cmp(other))
+        });
+        subjects.payments.dedup();
         subjects
+    }
+
+    /// Returns the payments, each with the channels that are known to concern it.
+    pub(crate) fn payments(&self) -> impl Iterator<Item = (PaymentId, Channels<'_>)> {
+        let payments = self.payments.chunk_by(|(one, _), (next, _)| one == next);
+        payments.filter_map(|named| Some((named.first()?.0, Channels(named))))
+    }
+
+    /// Returns how many of them there are, or somewhat more.
+    pub(crate) fn payments_at_most(&self) -> usize {
+        self.payments.len()
     }
 
     /// A payment that the book does not know can be anywhere, so its channels have to be searched.
@@ -186,11 +201,7 @@ impl Subjects {
             }
             match &entry.htlc.origin {
                 HtlcOrigin::Payment(origin) => {
-                    let channels = self.payments.entry(origin.payment_id).or_default();
-                    // The entries of a ledger come together.
-                    if channels.last() != Some(&entry.key.channel_id) {
-                        channels.push(entry.key.channel_id);
-                    }
+                    self.payments.push((origin.payment_id, Some(entry.key.channel_id)));
                 }
                 HtlcOrigin::Forward(origin) => {
                     let LedgerEntry { verdict, is_inbound_on_chain, .. } = entry;
@@ -210,16 +221,25 @@ pub(crate) fn channels_of(intent: &Intent) -> impl Iterator<Item = ChannelId> + 
     parts.chain(intent.terms.earlier_channels.iter().copied())
 }
 
+/// The channels that are known to concern a payment.
+pub(crate) struct Channels<'a>(&'a [(PaymentId, Option<ChannelId>)]);
+
+impl Channels<'_> {
+    fn iter(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.0.iter().filter_map(|(_, channel_id)| *channel_id)
+    }
+}
+
 /// Every trace of a payment in the ledgers, by generation.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Found<'a> {
     /// Its entries, each generation's together, in the order of attempt and part.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<Part<'a>>,
     /// What its tombstones say that the user was told.
     pub(crate) buried: BTreeMap<Generation, Outcome>,
 }
 
-impl Found {
+impl<'a> Found<'a> {
     /// Returns every generation that has left a trace.
     pub(crate) fn generations(&self) -> BTreeSet<Generation> {
         self.generations_of_parts().chain(self.buried.keys().copied()).collect()
@@ -233,7 +253,7 @@ impl Found {
     }
 
     /// Returns the entries of a generation, in the order of attempt and part.
-    pub(crate) fn parts_of(&self, generation: Generation) -> &[Part] {
+    pub(crate) fn parts_of(&self, generation: Generation) -> &[Part<'a>] {
         let first = self.parts.partition_point(|part| generation_of(part) < generation);
         let last = self.parts.partition_point(|part| generation_of(part) <= generation);
         self.parts.get(first..last).unwrap_or_default()
@@ -249,54 +269,86 @@ impl Found {
     }
 }
 
-fn generation_of(part: &Part) -> Generation {
-    part.origin.generation
+fn generation_of(part: &Part<'_>) -> Generation {
+    part.generation
 }
 
-/// Returns every trace of a payment, by generation, each in the order of attempt and part.
-///
-/// Asks the channels that are known to concern it and, from each entry that is found, those of its
-/// siblings, until there is nothing new: all parts are known before anything is resolved.
-pub(crate) fn gather(
-    view: &View<'_>,
+/// Returns every trace of a payment, by generation, each in the order of attempt and part; the
+/// channels are those that are known to concern it, besides those that the book names.
+pub(crate) fn gather<'a>(
+    view: &View<'a>,
     payment_id: PaymentId,
     channels: impl IntoIterator<Item = ChannelId>,
-) -> Found {
-    let mut to_ask: Vec<ChannelId> = channels.into_iter().collect();
-    let held = view.payments.payment(payment_id).map(|payment| payment.intent);
-    to_ask.extend(held.into_iter().flat_map(channels_of));
-    // Sorted. Nearly every payment has a handful of channels.
-    let mut asked: Vec<ChannelId> = Vec::new();
-    let mut traces = Found::default();
-    while let Some(channel_id) = to_ask.pop() {
-        let Err(place) = asked.binary_search(&channel_id) else { continue };
-        asked.insert(place, channel_id);
-        let ledger = match view.ledgers.ledger(channel_id) {
-            LedgerState::Present(ledger) => ledger,
-            LedgerState::Missing | LedgerState::Damaged => continue,
-        };
-        ledger.entries_of(payment_id, &mut |entry| {
-            if let Some(part) = Part::read(entry)
-                && part.origin.payment_id == payment_id
-            {
-                if !Bug::SiblingForgotten.is_planted() {
-                    to_ask.extend(part.channels());
+) -> Found<'a> {
+    let mut gatherer = Gatherer::default();
+    gatherer.gather(view, payment_id, channels);
+    gatherer.found
+}
+
+/// Gathers the traces of one payment after the other, always in the same room.
+#[derive(Debug, Default)]
+pub(crate) struct Gatherer<'a> {
+    to_ask: Vec<ChannelId>,
+    /// Sorted. Nearly every payment has a handful of channels.
+    asked: Vec<ChannelId>,
+    found: Found<'a>,
+}
+
+impl<'a> Gatherer<'a> {
+    /// Returns every trace of a payment that a plan is about.
+    pub(crate) fn of(
+        &mut self,
+        view: &View<'a>,
+        payment_id: PaymentId,
+        channels: &Channels<'_>,
+    ) -> &Found<'a> {
+        self.gather(view, payment_id, channels.iter());
+        &self.found
+    }
+
+    /// Asks the channels that are known to concern it and, from each entry that is found, those of its
+    /// siblings, until there is nothing new: all parts are known before anything is resolved.
+    fn gather(
+        &mut self,
+        view: &View<'a>,
+        payment_id: PaymentId,
+        channels: impl IntoIterator<Item = ChannelId>,
+    ) {
+        let Self { to_ask, asked, found } = self;
+        asked.clear();
+        found.parts.clear();
+        found.buried.clear();
+        to_ask.extend(channels);
+        let held = view.payments.payment(payment_id).map(|payment| payment.intent);
+        to_ask.extend(held.into_iter().flat_map(channels_of));
+        while let Some(channel_id) = to_ask.pop() {
+            let Err(place) = asked.binary_search(&channel_id) else { continue };
+            asked.insert(place, channel_id);
+            let ledger = match view.ledgers.ledger(channel_id) {
+                LedgerState::Present(ledger) => ledger,
+                LedgerState::Missing | LedgerState::Damaged => continue,
+            };
+            ledger.entries_of(payment_id, &mut |entry| {
+                if let Some(part) = Part::read(entry)
+                    && part.origin.payment_id == payment_id
+                {
+                    if !Bug::SiblingForgotten.is_planted() {
+                        to_ask.extend(part.channels());
+                    }
+                    found.parts.push(part);
                 }
-                traces.parts.push(part);
-            }
-        });
-        ledger.tombstones_of(payment_id, &mut |tombstone| {
-            if tombstone.payment_id == payment_id {
-                traces.bury(tombstone);
-            }
+            });
+            ledger.tombstones_of(payment_id, &mut |tombstone| {
+                if tombstone.payment_id == payment_id {
+                    found.bury(tombstone);
+                }
+            });
+        }
+        if let (true, Some(held)) = (Bug::GenerationsMerged.is_planted(), held) {
+            found.parts.iter_mut().for_each(|part| part.generation = held.generation);
+        }
+        found.parts.sort_unstable_by_key(|part| {
+            (part.generation, part.origin.attempt, part.origin.part, part.key)
         });
     }
-    if let (true, Some(held)) = (Bug::GenerationsMerged.is_planted(), held) {
-        traces.parts.iter_mut().for_each(|part| part.origin.generation = held.generation);
-    }
-    traces.parts.sort_unstable_by_key(|part| {
-        let origin = &part.origin;
-        (origin.generation, origin.attempt, origin.part, part.key)
-    });
-    traces
 }

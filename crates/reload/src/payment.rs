@@ -26,7 +26,6 @@
 //! deny was never told, and to follow the ledgers never tells two outcomes. A ledger that cannot be
 //! read denies nothing.
 
-use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -52,7 +51,7 @@ const REACHED: u16 = 0x400F;
 pub(crate) fn plan_payment(
     view: &View<'_>,
     payment_id: PaymentId,
-    found: &Found,
+    found: &Found<'_>,
     actions: &mut Vec<Planned>,
 ) {
     let book = view.payments.payment(payment_id);
@@ -61,6 +60,17 @@ pub(crate) fn plan_payment(
         let intent = book.map(|book| book.intent).filter(|_| held == Some(generation));
         Story::read(view, (payment_id, generation), found, intent)
     };
+    let mut generations = found.generations_of_parts();
+    if let (Some(only), None) = (generations.next(), generations.next())
+        && held.is_none_or(|held| held == only)
+    {
+        // Nearly always there is only one, and nothing to choose.
+        let story = read(only);
+        if held.is_some() || story.has_undelivered() {
+            Case { view, story, actions, told_anew: None }.resolve(book);
+        }
+        return;
+    }
     let generations = found.generations_of_parts();
     let mut undelivered: Vec<Story<'_>> =
         generations.map(read).filter(Story::has_undelivered).collect();
@@ -118,14 +128,10 @@ struct Case<'a, 'v> {
 impl Case<'_, '_> {
     fn resolve(&mut self, book: Option<PaymentView<'_>>) {
         let own = book.filter(|book| book.intent.generation == self.story.generation);
-        let intent = match own {
-            Some(own) => Cow::Borrowed(own.intent),
-            None => match self.story.intent() {
-                Some(intent) => Cow::Owned(intent),
-                // Neither a book nor an entry: there is nothing to speak of.
-                None => return,
-            },
-        };
+        if own.is_none() && self.story.parts.is_empty() {
+            // Neither a book nor an entry: there is nothing to speak of.
+            return;
+        }
         let state = own.map_or(PaymentState::Pending, |own| own.state);
         if book.is_none() && Bug::UnknownIsIgnored.is_planted() {
             return;
@@ -135,34 +141,33 @@ impl Case<'_, '_> {
                 earlier: book.intent.generation,
             });
             self.told_anew = book.map(|_| reason);
-            self.record(PaymentRecord::Rebuilt(intent.clone().into_owned()), reason);
+            if let Some(rebuilt) = self.story.intent() {
+                self.record(PaymentRecord::Rebuilt(rebuilt), reason);
+            }
         }
         let told = self.story.told().filter(|_| !Bug::ToldAgain.is_planted());
-        let intent = match self.later_attempt(own) {
-            Some(later) => {
-                // Also of what was told: from then on the book alone leads to the last attempt, which may
-                // have something to release when all that led to the book is released.
-                if state == PaymentState::Pending {
-                    self.record(PaymentRecord::Rebuilt(later.clone()), Reason::AttemptLost);
-                }
-                Cow::Owned(later)
-            }
-            None => intent,
-        };
+        let later = self.later_attempt(own);
+        if let (Some(later), PaymentState::Pending) = (&later, state) {
+            // Also of what was told: from then on the book alone leads to the last attempt, which may
+            // have something to release when all that led to the book is released.
+            self.record(PaymentRecord::Rebuilt(later.clone()), Reason::AttemptLost);
+        }
+        // That of a payment that was rebuilt in this plan is what the ledgers say, and nothing else.
+        let intent = later.as_ref().or(own.map(|own| own.intent));
         if book.is_none() && Bug::UnknownIsReleased.is_planted() {
             return self.adopt(Outcome::Unknown);
         }
         match (state, told) {
             (PaymentState::Handled(Outcome::Unknown), None) if self.story.parts.is_empty() => {
-                self.note_unknown(&intent);
+                self.note_unknown(intent);
             }
             (PaymentState::Handled(outcome), told) => self.finish(outcome, told),
             (PaymentState::Pending | PaymentState::Decided(_), Some(told)) => self.adopt(told),
             (PaymentState::Pending, None) => {
-                self.decide(&intent, None, own.is_some_and(|own| own.is_abandoned));
+                self.decide(intent, None, own.is_some_and(|own| own.is_abandoned));
             }
             (PaymentState::Decided(recorded), None) => {
-                self.decide(&intent, Some(recorded), own.is_some_and(|own| own.is_abandoned));
+                self.decide(intent, Some(recorded), own.is_some_and(|own| own.is_abandoned));
             }
         }
     }
@@ -170,7 +175,8 @@ impl Case<'_, '_> {
     /// Returns the last attempt of the ledgers if the book is older than it.
     fn later_attempt(&self, own: Option<PaymentView<'_>>) -> Option<Intent> {
         let held = own?.intent.attempt;
-        self.story.intent().filter(|intent| intent.attempt > held)
+        let is_older = self.story.parts.last().is_some_and(|part| part.origin.attempt > held);
+        is_older.then(|| self.story.intent())?
     }
 
     /// The user handled the outcome: path events of parts that were taken, then releases (R5).
@@ -180,7 +186,7 @@ impl Case<'_, '_> {
     fn finish(&mut self, handled: Outcome, told: Option<Outcome>) {
         let outcome = told.unwrap_or(handled);
         let events = match (handled.kind(), outcome.kind()) {
-            (OutcomeKind::Sent, OutcomeKind::Sent) => self.story.paths_taken(self.view),
+            (OutcomeKind::Sent, OutcomeKind::Sent) => self.story.paths_taken(self.view).collect(),
             (OutcomeKind::Sent | OutcomeKind::Failed | OutcomeKind::Unknown, _) => Vec::new(),
         };
         let untold: Vec<_> = events.iter().filter_map(Event::key).collect();
@@ -199,9 +205,10 @@ impl Case<'_, '_> {
 
     /// The user heard that nobody knows. No entry says so, for there is none; so every ledger that
     /// the book names keeps it, and an older book finds it there (R10).
-    fn note_unknown(&mut self, intent: &Intent) {
+    fn note_unknown(&mut self, intent: Option<&Intent>) {
         let Story { payment_id, generation, .. } = self.story;
-        let channels: BTreeSet<ChannelId> = gather::channels_of(intent).collect();
+        let channels: BTreeSet<ChannelId> =
+            intent.into_iter().flat_map(gather::channels_of).collect();
         for channel_id in channels {
             if let LedgerState::Present(_) = self.view.ledgers.ledger(channel_id) {
                 let action = Action::NoteUnknown { channel_id, payment_id, generation };
@@ -219,7 +226,9 @@ impl Case<'_, '_> {
         self.record(PaymentRecord::Adopted { payment_id, generation, outcome }, Reason::Over);
         self.told_anew = Some(Reason::Over);
         if outcome.kind() == OutcomeKind::Sent {
-            for key in self.story.paths_taken(self.view).iter().filter_map(Event::key) {
+            let taken = self.story.paths_taken(self.view).filter_map(|event| event.key());
+            let keys: Vec<_> = taken.collect();
+            for key in keys {
                 self.record(PaymentRecord::Handled { key }, Reason::Over);
             }
         }
@@ -228,7 +237,7 @@ impl Case<'_, '_> {
     }
 
     /// No part is delivered and the user handled no outcome: the ledgers decide (R2, R3, R4).
-    fn decide(&mut self, intent: &Intent, recorded: Option<Outcome>, is_abandoned: bool) {
+    fn decide(&mut self, intent: Option<&Intent>, recorded: Option<Outcome>, is_abandoned: bool) {
         let mut finding = self.story.finding(is_abandoned);
         if recorded == Some(Outcome::Unknown) && self.story.parts.is_empty() {
             // The book may have entered a later epoch since; there is still no trace to follow.
@@ -259,7 +268,7 @@ impl Case<'_, '_> {
                 }
             }
             Finding::Open => {
-                let events = self.story.paths_failed(self.view);
+                let events = self.story.paths_failed(self.view).collect();
                 self.tell(events, Reason::SomePartsFailed);
                 if Bug::ReleaseOnAPathEvent.is_planted() {
                     let outcome = Outcome::Failed { reason: HtlcFailure::TimedOut };
@@ -270,7 +279,7 @@ impl Case<'_, '_> {
                 }
             }
             Finding::RetryOwed(attempt) => {
-                let events = self.story.paths_failed(self.view);
+                let events = self.story.paths_failed(self.view).collect();
                 self.tell(events, Reason::SomePartsFailed);
                 if is_abandoned {
                     self.give_up();
@@ -310,49 +319,52 @@ impl Case<'_, '_> {
         }
     }
 
-    fn reopen(&mut self, intent: &Intent) -> Option<Outcome> {
-        self.record(PaymentRecord::Rebuilt(intent.clone()), Reason::Contradicted);
+    fn reopen(&mut self, intent: Option<&Intent>) -> Option<Outcome> {
+        if let Some(intent) = intent {
+            self.record(PaymentRecord::Rebuilt(intent.clone()), Reason::Contradicted);
+        }
         self.told_anew = Some(Reason::Contradicted);
         None
     }
 
     /// Returns what is to be told of a payment whose outcome is certain and not handled.
-    fn last_words(&self, intent: &Intent, outcome: Outcome) -> Vec<Event> {
+    fn last_words(&self, intent: Option<&Intent>, outcome: Outcome) -> Vec<Event> {
         let Story { payment_id, generation, .. } = self.story;
-        let payment_hash = intent.payment_hash;
+        let first = self.story.last_attempt().first();
+        let Some((payment_hash, purpose)) = intent
+            .map(|intent| (intent.payment_hash, intent.terms.purpose))
+            .or(first.map(|part| (part.htlc.payment_hash, part.origin.terms.purpose)))
+        else {
+            return Vec::new();
+        };
+        let mut events = Vec::with_capacity(1 + self.story.parts.len());
         match outcome {
             Outcome::Sent { preimage, amount_msat, fee_msat } => {
-                let mut events = self.story.paths_taken(self.view);
-                let sent = Event::PaymentSent {
+                events.push(Event::PaymentSent {
                     payment_id,
                     generation,
                     payment_hash,
                     preimage,
                     amount_msat,
                     fee_msat,
-                };
-                events.insert(0, sent);
-                events
+                });
+                events.extend(self.story.paths_taken(self.view));
             }
-            Outcome::Failed { reason } if intent.terms.purpose == Purpose::Probe => {
+            Outcome::Failed { reason } if purpose == Purpose::Probe => {
                 let is_reached = reason == HtlcFailure::Removed { code: REACHED };
-                Vec::from([Event::Probed {
-                    payment_id,
-                    generation,
-                    payment_hash,
-                    is_reached,
-                    reason,
-                }])
+                let probed =
+                    Event::Probed { payment_id, generation, payment_hash, is_reached, reason };
+                events.push(probed);
             }
             Outcome::Failed { reason } => {
-                let mut events = self.story.paths_failed(self.view);
+                events.extend(self.story.paths_failed(self.view));
                 events.push(Event::PaymentFailed { payment_id, generation, payment_hash, reason });
-                events
             }
             Outcome::Unknown => {
-                Vec::from([Event::PaymentUnknown { payment_id, generation, payment_hash }])
+                events.push(Event::PaymentUnknown { payment_id, generation, payment_hash });
             }
         }
+        events
     }
 
     fn record(&mut self, record: PaymentRecord, reason: Reason) {
@@ -378,10 +390,11 @@ impl Case<'_, '_> {
         &mut self,
         outcome: Outcome,
         reason: Reason,
-        must_wait: &dyn Fn(&Story<'_>, &Part) -> bool,
+        must_wait: &dyn Fn(&Story<'_>, &Part<'_>) -> bool,
     ) {
         let undelivered = self.story.parts.iter().filter(|part| part.is_undelivered());
-        let is_kept = |part: &Part| Bug::FirstAttemptKept.is_planted() && part.origin.attempt == 0;
+        let is_kept =
+            |part: &Part<'_>| Bug::FirstAttemptKept.is_planted() && part.origin.attempt == 0;
         for part in undelivered.filter(|part| part.verdict.is_final() && !is_kept(part)) {
             if !must_wait(&self.story, part) {
                 self.actions.push(release(self.story.generation, part, outcome, reason));
@@ -390,11 +403,11 @@ impl Case<'_, '_> {
     }
 }
 
-fn release(generation: Generation, part: &Part, outcome: Outcome, reason: Reason) -> Planned {
+fn release(generation: Generation, part: &Part<'_>, outcome: Outcome, reason: Reason) -> Planned {
     let told = Told::Payment { generation, outcome };
     Planned { action: Action::Release(ReleasePaymentComplete { htlc: part.key, told }), reason }
 }
 
-fn path_taken(part: &Part) -> EventKind {
+fn path_taken(part: &Part<'_>) -> EventKind {
     EventKind::PathSuccessful { attempt: part.origin.attempt, part: part.origin.part }
 }

@@ -9,7 +9,7 @@ use lastword_types::{HtlcKey, PaymentId, PaymentState};
 use crate::action::Plan;
 use crate::channel::plan_channels;
 use crate::forward::{plan_forward, plan_inbound};
-use crate::gather::{Part, Subjects, channels_of, gather};
+use crate::gather::{Gatherer, Part, Subjects, channels_of, gather};
 use crate::payment::plan_payment;
 use crate::received::plan_received;
 
@@ -106,10 +106,12 @@ pub struct View<'a> {
 /// Source: `docs/INVARIANTS.md`, R1 to R9 and R12.
 pub fn plan(scope: &Scope, view: &View<'_>) -> Plan {
     let subjects = Subjects::of(scope, view);
-    let mut actions = Vec::new();
-    for (payment_id, channels) in &subjects.payments {
-        let found = gather(view, *payment_id, channels.iter().copied());
-        plan_payment(view, *payment_id, &found, &mut actions);
+    // A record or two and what is told of each, or releases.
+    let mut actions = Vec::with_capacity(subjects.payments_at_most().saturating_mul(3));
+    let mut gatherer = Gatherer::default();
+    for (payment_id, channels) in subjects.payments() {
+        let found = gatherer.of(view, payment_id, &channels);
+        plan_payment(view, payment_id, found, &mut actions);
     }
     // No HTLC is claimed twice in one plan, whatever contradicts itself: its ledger would refuse it.
     let mut claimed = BTreeSet::new();

@@ -188,8 +188,8 @@ fn owed(story: &Story<'_>, is_abandoned: bool) -> Option<u32> {
     }
 }
 
-fn part_status(part: &Part) -> PartStatus {
-    let amount = part.amount_msat.0.saturating_sub(part.origin.part_amount_msat.0);
+fn part_status(part: &Part<'_>) -> PartStatus {
+    let amount = part.htlc.amount_msat.0.saturating_sub(part.origin.part_amount_msat.0);
     PartStatus {
         attempt: part.origin.attempt,
         part: part.origin.part,

@@ -20,7 +20,7 @@ pub(crate) struct Story<'a> {
     pub(crate) payment_id: PaymentId,
     pub(crate) generation: Generation,
     /// In the order of attempt and part.
-    pub(crate) parts: &'a [Part],
+    pub(crate) parts: &'a [Part<'a>],
     /// What the tombstones of its parts say that the user was told, if there are any.
     buried: Option<Outcome>,
     /// The book is older than the last tombstones that were dropped, so that no trace is no proof
@@ -58,7 +58,7 @@ impl<'a> Story<'a> {
     pub(crate) fn read(
         view: &View<'_>,
         (payment_id, generation): (PaymentId, Generation),
-        found: &'a Found,
+        found: &'a Found<'a>,
         intent: Option<&Intent>,
     ) -> Self {
         let parts = found.parts_of(generation);
@@ -207,7 +207,10 @@ impl<'a> Story<'a> {
     }
 
     /// Returns the events of the failed parts that are not handled.
-    pub(crate) fn paths_failed(&self, view: &View<'_>) -> Vec<Event> {
+    pub(crate) fn paths_failed<'s>(
+        &'s self,
+        view: &'s View<'_>,
+    ) -> impl Iterator<Item = Event> + 's {
         let events = self.parts.iter().filter_map(|part| match part.verdict {
             Verdict::Failed { reason } => Some(Event::PaymentPathFailed {
                 payment_id: self.payment_id,
@@ -223,7 +226,10 @@ impl<'a> Story<'a> {
     }
 
     /// Returns the events of the fulfilled, undelivered parts that are not handled.
-    pub(crate) fn paths_taken(&self, view: &View<'_>) -> Vec<Event> {
+    pub(crate) fn paths_taken<'s>(
+        &'s self,
+        view: &'s View<'_>,
+    ) -> impl Iterator<Item = Event> + 's {
         let undelivered = self.parts.iter().filter(|part| part.is_undelivered());
         let events = undelivered.filter_map(|part| match part.verdict {
             Verdict::Fulfilled { .. } => Some(Event::PaymentPathSuccessful {
@@ -244,25 +250,32 @@ impl<'a> Story<'a> {
     /// Of several attempts it is the last. Parts that no ledger names are missing, so a part's
     /// place in the list need not be its index.
     pub(crate) fn intent(&self) -> Option<Intent> {
-        let last = self.parts.last()?;
-        let attempt = last.origin.attempt;
-        let of_attempt = self.parts.iter().filter(|part| part.origin.attempt == attempt);
-        let mut parts: Vec<&Part> = of_attempt.collect();
-        parts.dedup_by_key(|part| part.origin.part);
-        let first = parts.first()?;
+        let of_attempt = self.last_attempt();
+        let first = of_attempt.first()?;
+        // Two entries that claim the same part are one.
+        let of_parts = of_attempt.chunk_by(|one, next| one.origin.part == next.origin.part);
+        let mut parts = Vec::with_capacity(of_attempt.len());
+        parts.extend(of_parts.filter_map(|same| same.first().map(intent_part)));
         // The first part carries the caller's data itself, the others its hash.
         let metadata = first.origin.metadata.clone();
         Some(Intent {
             payment_id: self.payment_id,
             generation: self.generation,
-            attempt,
-            payment_hash: first.payment_hash,
+            attempt: first.origin.attempt,
+            payment_hash: first.htlc.payment_hash,
             total_msat: first.origin.total_msat,
             fee_msat: first.origin.fee_msat,
-            parts: parts.iter().map(|part| intent_part(part)).collect(),
+            parts,
             metadata,
             terms: first.origin.terms.clone(),
         })
+    }
+
+    /// Returns the parts of the last attempt that a ledger holds.
+    pub(crate) fn last_attempt(&self) -> &'a [Part<'a>] {
+        let last = self.parts.last().map(|part| part.origin.attempt);
+        let first = self.parts.partition_point(|part| Some(part.origin.attempt) < last);
+        self.parts.get(first..).unwrap_or_default()
     }
 
     /// Returns the channels of earlier attempts that cannot be read, while a later one has something
@@ -281,7 +294,7 @@ impl<'a> Story<'a> {
     }
 }
 
-fn sent_by(part: &Part) -> Option<Outcome> {
+fn sent_by(part: &Part<'_>) -> Option<Outcome> {
     match part.verdict {
         Verdict::Fulfilled { preimage, .. } => Some(Outcome::Sent {
             preimage,
@@ -294,23 +307,24 @@ fn sent_by(part: &Part) -> Option<Outcome> {
 
 /// Leaves out what the user handled. Two entries that claim the same part share one event; the events
 /// come in the order of the parts.
-fn unhandled(view: &View<'_>, events: impl Iterator<Item = Event>) -> Vec<Event> {
+fn unhandled<'s>(
+    view: &'s View<'_>,
+    events: impl Iterator<Item = Event> + 's,
+) -> impl Iterator<Item = Event> + 's {
     let mut last = None;
-    events
-        .filter(|event| {
-            let key = event.key();
-            let is_new = key != core::mem::replace(&mut last, key);
-            is_new && key.is_some_and(|key| !view.payments.is_handled(key))
-        })
-        .collect()
+    events.filter(move |event| {
+        let key = event.key();
+        let is_new = key != core::mem::replace(&mut last, key);
+        is_new && key.is_some_and(|key| !view.payments.is_handled(key))
+    })
 }
 
-fn intent_part(part: &Part) -> IntentPart {
+fn intent_part(part: &Part<'_>) -> IntentPart {
     IntentPart {
         channel_id: part.key.channel_id,
         htlc_id: part.key.htlc_id,
-        amount_msat: part.amount_msat,
+        amount_msat: part.htlc.amount_msat,
         part_amount_msat: part.origin.part_amount_msat,
-        cltv_expiry: part.cltv_expiry,
+        cltv_expiry: part.htlc.cltv_expiry,
     }
 }

@@ -67,7 +67,9 @@ pub(crate) fn run(part: &str, is_planted: bool) -> Result<()> {
             let driver = counted(|| {
                 if is_planted {
                     // One more reading of each card.
-                    store.cards(&mut |card| drop(black_box(decode_card(card.body))))?;
+                    store.cards(&mut |card| {
+                        drop(card.map(|card| black_box(decode_card(card.body))));
+                    })?;
                 }
                 Ok::<_, Box<dyn Error>>(Driver::start(memory::ports(Box::new(store)))?)
             })?;

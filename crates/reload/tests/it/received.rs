@@ -75,7 +75,7 @@ impl Ledger for Sheet {
         self.rows.keys().for_each(|key| visit(self.read(*key)));
     }
 
-    fn entries_of(&self, _: PaymentId, _: &mut dyn FnMut(LedgerEntry<'_>)) {}
+    fn entries_of<'a>(&'a self, _: PaymentId, _: &mut dyn FnMut(LedgerEntry<'a>)) {}
 
     fn tombstones_of(&self, _: PaymentId, _: &mut dyn FnMut(Tombstone)) {}
 

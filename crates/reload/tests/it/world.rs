@@ -70,7 +70,7 @@ impl Ledger for Sheet {
         undelivered.for_each(|(htlc_id, _)| visit(self.entry(*htlc_id)));
     }
 
-    fn entries_of(&self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'_>)) {
+    fn entries_of<'a>(&'a self, payment_id: PaymentId, visit: &mut dyn FnMut(LedgerEntry<'a>)) {
         for (htlc_id, line) in &self.lines {
             if let HtlcOrigin::Payment(origin) = &line.htlc.origin
                 && origin.payment_id == payment_id
