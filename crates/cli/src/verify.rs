@@ -121,6 +121,7 @@ fn name(stream: Stream) -> String {
         Stream::Channel(channel_id) => channel_id.to_string(),
         Stream::Payments => "payments".into(),
         Stream::Chain => "chain".into(),
+        Stream::Finished(part) => format!("finished {part}"),
     }
 }
 

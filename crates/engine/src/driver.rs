@@ -22,6 +22,7 @@ use lastword_wire as wire;
 use crate::channels::{self, Channels};
 use crate::damage::Damage;
 use crate::error::EngineError;
+use crate::finished::Finished;
 use crate::growth::Growth;
 use crate::handled::WithHandled;
 use crate::late::Ticket;
@@ -62,6 +63,8 @@ pub struct Driver {
     pub(crate) mended: Vec<Damage>,
     pub(crate) books_end: Option<Lsn>,
     pub(crate) book_growth: Growth,
+    /// Payments that may leave the book.
+    pub(crate) finished: Finished,
     pub(crate) unsettled: Unsettled,
     /// What was committed and waits for a sync, in its order.
     pub(crate) in_flight: VecDeque<InFlight>,
@@ -185,12 +188,14 @@ impl Driver {
             return Err(EngineError::PaymentIdBusy(payment_id));
         }
         check_parts(&intent, &updates)?;
+        self.check_new(&intent)?;
         let mut batch = updating(updates);
         batch.entries.insert(0, Entry::Payment(PaymentRecord::Intent(intent)));
         Ok(batch)
     }
 
-    /// Returns what the book knows of a payment.
+    /// Returns what the book knows of a payment. One that is long over has left it
+    /// ([`drop_finished`](Self::drop_finished)): [`payment_status`](Self::payment_status) knows.
     pub fn payment(&self, payment_id: PaymentId) -> Option<PaymentView<'_>> {
         self.payments.payment(payment_id)
     }

@@ -7,6 +7,7 @@ mod deliver;
 mod driver;
 mod engine;
 mod error;
+mod finished;
 mod follow;
 mod forward;
 mod growth;

@@ -82,10 +82,9 @@ impl Logs {
 
     pub(crate) fn store(&self, stream: Stream) -> &dyn Store {
         match (stream, &self.books) {
-            (Stream::Payments, Some(books)) => &*books.store,
-            (Stream::Payments, None) | (Stream::Channel(_) | Stream::Chain, _) => {
-                &*self.monitors.store
-            }
+            (Stream::Payments | Stream::Finished(_), Some(books)) => &*books.store,
+            (Stream::Payments | Stream::Finished(_), None)
+            | (Stream::Channel(_) | Stream::Chain, _) => &*self.monitors.store,
         }
     }
 
@@ -183,6 +182,13 @@ impl Logs {
         self.sync(LogKind::Monitors)
     }
 
+    /// Forgets records that nothing needs any more.
+    pub(crate) fn forget(&mut self, stream: Stream, upto: Lsn) -> Result<(), StoreError> {
+        let log = self.log(kind_of(stream));
+        log.is_dirty = true;
+        log.store.prune(stream, upto)
+    }
+
     /// Replaces the snapshot of a stream and forgets the records that it covers.
     pub(crate) fn compact(
         &mut self,
@@ -195,12 +201,15 @@ impl Logs {
             let detail = "a snapshot may not be ahead of its log";
             return Err(StoreError::new(StoreErrorKind::Refused, place, detail));
         }
-        let kind = match stream {
-            Stream::Payments => LogKind::Books,
-            Stream::Channel(_) | Stream::Chain => LogKind::Monitors,
-        };
-        let log = self.log(kind);
+        let log = self.log(kind_of(stream));
         log.store.put(stream, at, body)?;
         log.store.prune(stream, at)
+    }
+}
+
+fn kind_of(stream: Stream) -> LogKind {
+    match stream {
+        Stream::Payments | Stream::Finished(_) => LogKind::Books,
+        Stream::Channel(_) | Stream::Chain => LogKind::Monitors,
     }
 }

@@ -104,6 +104,13 @@ impl Driver {
         let Checked { mut payment, born, accepted } = self.check_wave(wave)?;
         // Append: the books first, and durable before the monitors when they have their own log.
         let payment_body = payment.as_ref().map(|(record, _)| wire::encode_payment_record(record));
+        let word = payment.as_ref().and_then(|(record, _)| self.word_replaced_by(record));
+        let book: Vec<Frame<'_>> = payment_body
+            .iter()
+            .map(|body| (Stream::Payments, body))
+            .chain(word.iter().map(|(stream, body)| (*stream, body)))
+            .map(|(stream, body)| Frame::Record { stream, body })
+            .collect();
         let records = born
             .iter()
             .map(|(record, monitor)| (monitor.state().parameters.channel_id, *record))
@@ -119,14 +126,14 @@ impl Driver {
             .map(|card| (card.channel_id, wire::encode_card(&card)))
             .collect();
         if let (Some(body), false) = (&payment_body, self.logs.is_one()) {
-            self.append_payment(body)?;
+            self.books_end = Some(self.logs.append(LogKind::Books, &book)?);
             // The book's log has it, whatever becomes of the monitors' half.
             self.commit_payment(payment.take(), body.len());
             if !bodies.is_empty() {
                 self.logs.sync(LogKind::Books)?;
             }
         }
-        let last = self.append_wave(payment_body.as_deref(), &bodies, &cards)?;
+        let last = self.append_wave(&book, &bodies, &cards)?;
         // Commit.
         self.commit_payment(payment, payment_body.as_ref().map_or(0, Vec::len));
         let mut sizes = bodies.iter().map(|(_, body)| body.len());
@@ -180,13 +187,6 @@ impl Driver {
         Ok(checked)
     }
 
-    /// Appends a record of the book to the log that is the books' alone.
-    fn append_payment(&mut self, body: &[u8]) -> Result<(), EngineError> {
-        let frame = Frame::Record { stream: Stream::Payments, body };
-        self.books_end = Some(self.logs.append(LogKind::Books, &[frame])?);
-        Ok(())
-    }
-
     fn commit_payment(
         &mut self,
         payment: Option<(&PaymentRecord, lastword_payments::Accepted<'_>)>,
@@ -199,10 +199,15 @@ impl Driver {
             PaymentRecord::Intent(intent)
             | PaymentRecord::Rebuilt(intent)
             | PaymentRecord::Retried(intent) => self.note_deadline(intent),
+            PaymentRecord::Handled { key } if key.kind.is_terminal() => {
+                self.finished.add(key.payment_id, key.generation);
+            }
+            PaymentRecord::Adopted { payment_id, generation, .. } => {
+                self.finished.add(*payment_id, *generation);
+            }
             PaymentRecord::Abandoned { .. }
             | PaymentRecord::Decided { .. }
             | PaymentRecord::Handled { .. }
-            | PaymentRecord::Adopted { .. }
             | PaymentRecord::Dropped { .. }
             | PaymentRecord::EpochRaised { .. } => {}
         }
@@ -212,15 +217,13 @@ impl Driver {
     /// returns the end of that log.
     fn append_wave(
         &mut self,
-        payment: Option<&[u8]>,
+        book: &[Frame<'_>],
         monitors: &[(ChannelId, Vec<u8>)],
         cards: &[(ChannelId, Vec<u8>)],
     ) -> Result<Lsn, EngineError> {
-        let mut frames = Vec::with_capacity(monitors.len() + cards.len() + 1);
-        let payment = payment.filter(|_| self.logs.is_one());
-        if let Some(body) = payment {
-            frames.push(Frame::Record { stream: Stream::Payments, body });
-        }
+        let mut frames = Vec::with_capacity(monitors.len() + cards.len() + book.len());
+        let book = if self.logs.is_one() { book } else { &[] };
+        frames.extend_from_slice(book);
         frames.extend(monitors.iter().map(|(channel_id, body)| Frame::Record {
             stream: Stream::Channel(*channel_id),
             body,
@@ -238,7 +241,7 @@ impl Driver {
             self.logs.append(LogKind::Monitors, &[frames.remove(0)])?;
         }
         let last = self.logs.append(LogKind::Monitors, &frames)?;
-        if payment.is_some() {
+        if !book.is_empty() {
             self.books_end = Some(last);
         }
         Ok(last)

@@ -22,6 +22,7 @@ use crate::channels::{self, Cards};
 use crate::damage::{Damage, DamagedPart};
 use crate::driver::Driver;
 use crate::error::{BookDamage, EngineError};
+use crate::finished::Finished;
 use crate::growth::Growth;
 use crate::logs::{LogKind, Logs};
 use crate::order::Unsettled;
@@ -61,6 +62,7 @@ impl Driver {
             channels.set_apart(channel_id, damage);
         }
         let (payments, book_growth) = read_book(logs.store(Stream::Payments))?;
+        let finished = Finished::of(&payments, epoch());
         let mut driver = Self {
             logs,
             channels,
@@ -79,6 +81,7 @@ impl Driver {
             mended: Vec::new(),
             books_end: None,
             book_growth,
+            finished,
             unsettled: Unsettled::default(),
             in_flight: VecDeque::new(),
             completed: Vec::new(),
@@ -286,7 +289,8 @@ fn read_cards(logs: &Logs) -> Result<CardsRead, EngineError> {
             Some(Stream::Channel(channel_id)) if damage.is_damage() => {
                 damaged.push((channel_id, *damage));
             }
-            Some(Stream::Channel(_) | Stream::Payments | Stream::Chain) | None => {
+            Some(Stream::Channel(_) | Stream::Payments | Stream::Chain | Stream::Finished(_))
+            | None => {
                 failure = Some(damage.error);
             }
         }
@@ -315,7 +319,7 @@ fn take_card(read: &mut CardsRead, stored: StoredCard<'_>) -> Result<(), Box<Dam
             read.take_in(&card, stored.last);
         }
         Stream::Chain => read.tip = Some(wire::decode_chain_tip(stored.body).map_err(bytes)?),
-        Stream::Payments => {}
+        Stream::Payments | Stream::Finished(_) => {}
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use lastword_wire::{self as wire, Frame};
 use crate::channels;
 use crate::damage::{Damage, DamagedPart};
 use crate::error::EngineError;
+use crate::finished;
 use crate::start;
 
 /// How many of something there are, and their bytes as the machines wrote them.
@@ -76,7 +77,7 @@ impl Survey {
 pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
     let mut survey = Survey::default();
     let mut cards = BTreeMap::new();
-    let mut streams = BTreeSet::from([Stream::Payments]);
+    let mut streams: BTreeSet<Stream> = finished::streams().chain([Stream::Payments]).collect();
     store.cards(&mut |stored| {
         let stored = match stored {
             Ok(stored) => stored,
@@ -92,7 +93,7 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
                 cards.insert(channel_id, card);
             }),
             Stream::Chain => wire::decode_chain_tip(stored.body).map(drop),
-            Stream::Payments => Ok(()),
+            Stream::Payments | Stream::Finished(_) => Ok(()),
         };
         if let Err(source) = read {
             let error = EngineError::Bytes { what: "a card", source };
@@ -119,7 +120,7 @@ pub fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
                     }
                 }
             },
-            Stream::Chain => {}
+            Stream::Chain | Stream::Finished(_) => {}
         }
     }
     Ok(survey)
@@ -143,7 +144,7 @@ fn count(store: &dyn Store, stream: Stream, survey: &mut Survey) {
         survey.note(body);
         let read = match stream {
             Stream::Channel(_) => wire::decode_monitor_record(body).map(drop),
-            Stream::Payments => wire::decode_payment_record(body).map(drop),
+            Stream::Payments | Stream::Finished(_) => wire::decode_payment_record(body).map(drop),
             Stream::Chain => Ok(()),
         };
         if let Err(source) = read {

@@ -1,5 +1,6 @@
 //! Housekeeping: closed channels are archived (rule R11), tombstones are dropped behind an epoch of
-//! the book (rule R10). None of it is urgent: what fails is only said, and tried again.
+//! the book (rule R10), and finished payments leave the book (rule R9). None of it is urgent: what
+//! fails is only said, and tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,6 +82,9 @@ impl Driver {
                 0 => self.waiting.full.remove(&channel_id),
                 count => self.waiting.full.insert(channel_id, count + count / 4),
             };
+        }
+        if let Err(error) = self.drop_finished_if_many() {
+            tracing::warn!(%error, "no finished payments are dropped this time");
         }
     }
 

@@ -105,6 +105,8 @@ pub(crate) struct Life {
     pub(crate) inputs: Vec<Input>,
     /// Whether a preimage that the chain shows and takes back changes nothing.
     has_one_truth: bool,
+    /// Whether payments leave the book as soon as they are over.
+    pub(crate) is_forgetful: bool,
     pub(crate) heard: Heard,
 }
 
@@ -156,6 +158,7 @@ impl Life {
             receipt,
             inputs,
             has_one_truth,
+            is_forgetful: scenario.reorg != Reorg::None || scenario.shape == Shape::Again,
             heard,
         }
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use lastword_engine::{Driver, EngineError, NoObserver, Observer};
 use lastword_ports::Ledger as _;
-use lastword_reload::{Action, Planned};
+use lastword_reload::{Action, PaymentStatus, Planned};
 use lastword_types::{
-    EntryState, Generation, HtlcDirection, HtlcKey, HtlcOrigin, Intent, MonitorUpdate,
-    PaymentState, RemovalReason, Verdict,
+    EntryState, EventKind, Generation, HtlcDirection, HtlcKey, HtlcOrigin, Intent, MonitorUpdate,
+    OutcomeKind, PaymentState, RemovalReason, Verdict,
 };
 
 use crate::chain::Chain;
@@ -105,6 +105,7 @@ impl<'a> Living<'a> {
             Input::Updates(updates) => self.update(updates)?,
             Input::Tip(tip) => self.chain.move_to(*tip),
             Input::Drop => {
+                self.forget()?;
                 self.case.memory.is_pruned = true;
                 self.note();
                 self.driver.drop_tombstones()?;
@@ -113,9 +114,42 @@ impl<'a> Living<'a> {
         self.check_busy()?;
         self.driver.poll_chain()?;
         self.listen()?;
+        if self.life.is_forgetful {
+            self.forget()?;
+        }
         self.follow_advice()?;
         self.case.position += 1;
         self.note();
+        Ok(())
+    }
+
+    /// Payments that are over leave the book; a query goes on to tell what the user was told.
+    fn forget(&mut self) -> Result<(), Error> {
+        self.driver.drop_finished()?;
+        for (at, payment) in self.life.payments.iter().enumerate() {
+            let Intent { payment_id, generation, .. } =
+                payment.rounds[self.case.rounds[at].0].first.intent;
+            let Some(word) = self.case.memory.word(generation) else { continue };
+            if self.driver.payment(payment_id).is_some() {
+                continue;
+            }
+            let outcome = match self.driver.payment_status(payment_id)? {
+                PaymentStatus::Past(past) => past.into_iter().find(|(of, _)| *of == generation),
+                status => {
+                    return Err(Error(format!("{payment_id} was {word:?}, and is {status:?}")));
+                }
+            };
+            let is_same = match outcome.map(|(_, outcome)| outcome.kind()) {
+                Some(OutcomeKind::Sent) => word == EventKind::Sent,
+                Some(OutcomeKind::Failed) => matches!(word, EventKind::Failed | EventKind::Probed),
+                Some(OutcomeKind::Unknown) => word == EventKind::Unknown,
+                // A book that came back older was never told of it, or its own is what is told.
+                None => self.case.memory.is_pruned,
+            };
+            if !is_same {
+                return Err(Error(format!("{payment_id} was {word:?}, and is {outcome:?}")));
+            }
+        }
         Ok(())
     }
 

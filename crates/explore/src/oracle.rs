@@ -167,6 +167,13 @@ impl Memory {
         }
     }
 
+    /// Returns the last word that the user heard of an incarnation.
+    pub(crate) fn word(&self, generation: Generation) -> Option<EventKind> {
+        let mut told =
+            self.told.iter().filter(|(of, kind, _)| *of == generation && is_terminal(*kind));
+        told.next().map(|(_, kind, _)| *kind)
+    }
+
     /// The node accepted a payment.
     pub(crate) fn was_sent(&mut self, generation: Generation) {
         self.sent.insert(generation);

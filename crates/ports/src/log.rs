@@ -18,6 +18,9 @@ pub enum Stream {
     Payments,
     /// The tip of the chain; it has a card and no records.
     Chain,
+    /// What payments came to that the book has dropped, in one of many parts that a payment's id
+    /// chooses; it has records and no card.
+    Finished(u16),
 }
 
 /// One thing to be written. The bytes are opaque to a store.
@@ -178,6 +181,7 @@ impl fmt::Display for Place {
             Some(Stream::Channel(channel_id)) => write!(f, "channel {channel_id}")?,
             Some(Stream::Payments) => f.write_str("the payment book")?,
             Some(Stream::Chain) => f.write_str("the chain tip")?,
+            Some(Stream::Finished(part)) => write!(f, "part {part} of the finished payments")?,
             None => f.write_str("the store")?,
         }
         self.position.map_or(Ok(()), |position| write!(f, ", position {position}"))

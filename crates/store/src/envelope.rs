@@ -1,7 +1,8 @@
 //! The bytes around what a store keeps: keys, and a checksum bound to the place of every row.
 //!
 //! ```text
-//! stream key   tag u8 (0 channel, 1 payments, 2 chain) · channel id [32], zero without one
+//! stream key   tag u8 (0 channel, 1 payments, 2 chain, 3 finished) · channel id [32], or u16 of the
+//!              part of what is finished, then zero
 //! record key   stream key [33] · position u64
 //! row          crc32c u32 · payload
 //! ```
@@ -44,6 +45,10 @@ pub(crate) fn stream_key(stream: Stream) -> StreamKey {
         Stream::Channel(channel_id) => key[1..].copy_from_slice(&channel_id.0),
         Stream::Payments => key[0] = 1,
         Stream::Chain => key[0] = 2,
+        Stream::Finished(part) => {
+            key[0] = 3;
+            key[1..3].copy_from_slice(&part.to_be_bytes());
+        }
     }
     key
 }
@@ -55,6 +60,7 @@ pub(crate) fn stream_of(key: &StreamKey) -> Option<Stream> {
         0 => Stream::Channel(ChannelId(id.try_into().ok()?)),
         1 => Stream::Payments,
         2 => Stream::Chain,
+        3 => Stream::Finished(u16::from_be_bytes(*id.first_chunk()?)),
         _ => return None,
     };
     (stream_key(stream) == *key).then_some(stream)

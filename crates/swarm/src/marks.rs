@@ -74,6 +74,7 @@ marks! {
         HandlerHangs "handler_hangs" "The user's handler did not return for a while.",
         WrongAcknowledgement "wrong_acknowledgement" "The user acknowledged what was never told.",
         TombstonesDropped "tombstones_dropped" "Tombstones were dropped.",
+        FinishedDropped "finished_dropped" "Finished payments left the book.",
     }
     Deed {
         Payment "payments" "A payment was sent.",

@@ -51,7 +51,7 @@ impl World {
                 self.peer_claims();
                 Ok(())
             }
-            _ => self.on(node, dice, |world, _| world.drop_tombstones(node)),
+            _ => self.on(node, dice, |world, _| world.forget(node)),
         }
     }
 
@@ -117,7 +117,11 @@ impl World {
         }
     }
 
-    fn drop_tombstones(&mut self, node: usize) -> Done {
+    fn forget(&mut self, node: usize) -> Done {
+        let dropped = self.nodes[node].call(lastword_engine::Driver::drop_finished);
+        if let Some(Ok(())) = dropped {
+            self.marks.hit(Mark::FinishedDropped);
+        }
         let dropped = self.nodes[node].call(lastword_engine::Driver::drop_tombstones);
         self.nodes[node].dropped_tombstones = true;
         if let Some(Ok(())) = dropped {

@@ -10,6 +10,7 @@ mod claim;
 mod crash;
 mod damage;
 mod deadline;
+mod finished;
 mod forget;
 mod full;
 mod gate;

@@ -40,6 +40,10 @@ fn stream_key(stream: Stream) -> [u8; 33] {
         Stream::Channel(channel_id) => key[1..].copy_from_slice(&channel_id.0),
         Stream::Payments => key[0] = 1,
         Stream::Chain => key[0] = 2,
+        Stream::Finished(part) => {
+            key[0] = 3;
+            key[1..3].copy_from_slice(&part.to_be_bytes());
+        }
     }
     key
 }
