@@ -3,10 +3,11 @@
 //! ```text
 //! batch      magic "LWJB" · crc32c u32 · generation u64 · position u64 · durable u64
 //!            · length of the directory u32 · crc32c of the rows u32 · directory · rows · zeros to 8
-//! directory  for each call: what u8 · channel id [32], if one follows · length of the row u32,
-//!            or of a prune its place u64
-//! what       bits 0 and 1: 0 record, 1 card, 2 snapshot, 3 prune; bits 2 and 3, the stream: 0 that
-//!            of the call before, 1 the channel that follows, 2 the payments, 3 the chain
+//! directory  for each call: what u8 · channel id [32] or part u16, if one follows · length of the
+//!            row u32, or of a prune its place u64
+//! what       bits 0 and 1: 0 record, 1 card, 2 snapshot, 3 prune; the bits above, the stream: 0 that
+//!            of the call before, 1 the channel that follows, 2 the payments, 3 the chain, 4 the part
+//!            of the finished payments that follows
 //! ```
 //!
 //! The first checksum covers the log's identity, the offset of the batch, and everything from the
@@ -106,15 +107,21 @@ impl Gathered {
             return;
         };
         let stream = entry.stream();
-        let (whose, channel_id) = match stream {
-            _ if self.last == Some(stream) => (0, None),
-            Stream::Channel(channel_id) => (1, Some(channel_id)),
-            Stream::Payments => (2, None),
-            Stream::Chain => (3, None),
+        let whose = match stream {
+            _ if self.last == Some(stream) => 0,
+            Stream::Channel(_) => 1,
+            Stream::Payments => 2,
+            Stream::Chain => 3,
+            Stream::Finished(_) => 4,
         };
-        self.last = Some(stream);
         self.directory.push(what | whose << 2);
-        self.directory.extend(channel_id.iter().flat_map(|id| id.0));
+        match stream {
+            _ if self.last == Some(stream) => {}
+            Stream::Channel(channel_id) => self.directory.extend(channel_id.0),
+            Stream::Finished(part) => self.directory.extend(part.to_be_bytes()),
+            Stream::Payments | Stream::Chain => {}
+        }
+        self.last = Some(stream);
         match upto {
             Some(upto) => self.directory.extend(upto.to_be_bytes()),
             None => self.directory.extend(length.to_be_bytes()),
@@ -208,6 +215,7 @@ fn entries<'j>(mut directory: &[u8], rows: &'j [u8]) -> Option<(Vec<Entry<'j>>, 
             1 => Stream::Channel(ChannelId(*take(&mut directory)?)),
             2 => Stream::Payments,
             3 => Stream::Chain,
+            4 => Stream::Finished(u16::from_be_bytes(*take(&mut directory)?)),
             _ => return None,
         };
         last = Some(stream);

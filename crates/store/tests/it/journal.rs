@@ -279,3 +279,44 @@ fn a_store_without_a_journal_is_read_and_gets_one() {
     fs::copy(old, &path).expect("a copy");
     assert_eq!(refusal(&path), StoreErrorKind::Refused);
 }
+
+/// What is finished lies in many streams: each is its own, in the journal and behind it.
+#[test]
+fn the_parts_of_what_is_finished_are_streams_of_their_own() {
+    let (_folder, path) = place();
+    let parts = [0, 1, 0x0100, 0x0101, u16::MAX].map(Stream::Finished);
+    let mut store = RedbStore::open(&path).expect("it opens");
+    for round in 0..3_u8 {
+        for (number, stream) in (0..).zip(parts) {
+            let batch = [
+                Frame::Record { stream, body: &[round, number] },
+                Frame::Record { stream, body: b"once more" },
+                Frame::Record { stream: Stream::Payments, body: b"dropped" },
+            ];
+            store.append(&batch).expect("it works");
+        }
+        if round == 1 {
+            checkpoint(&mut store);
+        }
+    }
+    let upto = append(&mut store, parts[2], b"last");
+    store.prune(parts[1], upto).expect("it works");
+    sync(&mut store);
+    drop(store);
+    for _ in 0..2 {
+        let mut store = RedbStore::open(&path).expect("it opens");
+        store.verify(&mut |error| panic!("{error}")).expect("it reads");
+        for (number, stream) in (0..).zip(parts) {
+            let mut expected: Vec<Vec<u8>> =
+                (0..3).flat_map(|round| [vec![round, number], b"once more".to_vec()]).collect();
+            if number == 1 {
+                expected.clear();
+            }
+            if number == 2 {
+                expected.push(b"last".to_vec());
+            }
+            assert_eq!(bodies(&store, stream), expected, "{stream:?}");
+        }
+        checkpoint(&mut store);
+    }
+}

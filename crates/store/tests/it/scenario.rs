@@ -10,7 +10,8 @@ use lastword_types::ChannelId;
 
 pub(crate) const CHANNEL: Stream = Stream::Channel(ChannelId([0xC1; 32]));
 pub(crate) const OTHER: Stream = Stream::Channel(ChannelId([0xC2; 32]));
-pub(crate) const STREAMS: [Stream; 4] = [CHANNEL, OTHER, Stream::Payments, Stream::Chain];
+pub(crate) const STREAMS: [Stream; 5] =
+    [CHANNEL, OTHER, Stream::Payments, Stream::Chain, Stream::Finished(0x1234)];
 
 /// What a replay visits.
 pub(crate) type Records = Vec<(Lsn, Vec<u8>)>;
