@@ -133,12 +133,10 @@ impl<'a> Living<'a> {
             if self.driver.payment(payment_id).is_some() {
                 continue;
             }
-            let outcome = match self.driver.payment_status(payment_id)? {
-                PaymentStatus::Past(past) => past.into_iter().find(|(of, _)| *of == generation),
-                status => {
-                    return Err(Error(format!("{payment_id} was {word:?}, and is {status:?}")));
-                }
+            let PaymentStatus::Past(past) = self.driver.payment_status(payment_id)? else {
+                return Err(Error(format!("{payment_id} was {word:?}, and nobody knows it")));
             };
+            let outcome = past.into_iter().find(|(of, _)| *of == generation);
             let is_same = match outcome.map(|(_, outcome)| outcome.kind()) {
                 Some(OutcomeKind::Sent) => word == EventKind::Sent,
                 Some(OutcomeKind::Failed) => matches!(word, EventKind::Failed | EventKind::Probed),
