@@ -2,7 +2,7 @@
 
 use crate::instructions::{self, Ran};
 use crate::run::{cargo, check};
-use crate::{crash, deps, failures, images, sim, spec, test, vectors, windows};
+use crate::{crash, deps, failures, images, sim, soak, spec, test, vectors, windows};
 
 /// Runs it.
 pub(crate) fn run() -> Result<(), String> {
@@ -27,6 +27,8 @@ pub(crate) fn run() -> Result<(), String> {
     crash::run(&["--second-every".to_owned(), "64".to_owned()])?;
     println!("ci: a small network under every fault at once");
     sim::run(&["--seeds".to_owned(), sim::CI_SEEDS.to_owned(), "--all-faults".to_owned()])?;
+    println!("ci: a long life, made short");
+    soak::run(&soak::CI.map(str::to_owned))?;
     println!("ci: what a block, an update, a start and a plan cost in instructions");
     let skipped = match instructions::guard(&[])? {
         Ran::Counted => vec![],

@@ -21,6 +21,7 @@ mod model;
 mod mutants;
 mod run;
 mod sim;
+mod soak;
 mod sources;
 mod spec;
 mod table;
@@ -48,6 +49,8 @@ cargo xtask COMMAND
   bugs        every planted bug, and how fast it is found; --json, or names of bugs
   sim         a small network under every fault at once; --seeds N, --base B, --minutes M, --seed S,
               --keep STEPS, --all-faults, --json
+  soak        a long life of a node with 100,000 channels: memory flat, each payment its last word;
+              --channels N, --blocks N, --seed S, --json
   model       every state of a model of the rules, in three modes; --json for a program
   mutants     a sample of the mutants of what decides payments, against the tests;
               --seed S, --sample N; needs cargo-mutants
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
         Some("sim") => sim::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("instructions") => instructions::run(&rest),
         Some("images") => images::run(&rest),
         Some("vectors") => vectors::run(&rest),

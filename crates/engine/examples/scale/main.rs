@@ -18,6 +18,7 @@ mod mass;
 mod memory;
 mod plan;
 mod restart;
+mod soak;
 #[path = "../tape/mod.rs"]
 mod tape;
 #[path = "../undelivered/mod.rs"]
@@ -71,6 +72,11 @@ fn main() -> Result<()> {
         && word == mass::CHILD
     {
         return mass::child(store.as_ref(), channels.parse()?, blocks.parse()?);
+    }
+    if let Some((word, rest)) = arguments.split_first()
+        && word == soak::SOAK
+    {
+        return soak::run(rest);
     }
     if let [word, part] = arguments.as_slice()
         && [instructions::PART, instructions::PLANTED].contains(&word.as_str())

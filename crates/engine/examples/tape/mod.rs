@@ -9,15 +9,18 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::{Amount, BlockHash, OutPoint, Transaction, Txid};
-use lastword_bolt3::{ChannelKeys, CommitmentInput, build_commitment, point_of};
+use lastword_bolt3::{
+    ChannelKeys, CommitmentInput, CommitmentOutput, CommitmentTx, OutputKind, build_commitment,
+    point_of,
+};
 use lastword_monitor::Monitor;
 use lastword_types::{
     AmountMsat, BlockHeight, BlockRef, ChannelId, ChannelParameters, CommitmentFormat,
     CommitmentNumber, FeeRatePerKw, Generation, Htlc, HtlcAdded, HtlcDirection, HtlcId, HtlcKey,
-    HtlcOrigin, HtlcRemoved, LocalCommitment, Metadata, MonitorRecord, MonitorUpdate, NewChannel,
-    Outcome, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage, ReleasePaymentComplete,
-    RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, Told, UnsignedCommitment, UpdateId,
-    UpdateStep,
+    HtlcOrigin, HtlcRemoved, Intent, IntentPart, LocalCommitment, Metadata, MonitorRecord,
+    MonitorUpdate, NewChannel, Outcome, PartIndex, PaymentId, PaymentOrigin, PaymentPreimage,
+    ReleasePaymentComplete, RemoteCommitment, RemovalReason, Side, Terms, ToSelfDelay, Told,
+    UnsignedCommitment, UpdateId, UpdateStep,
 };
 use lastword_wire::encode_monitor_state;
 
@@ -29,6 +32,7 @@ const HTLC_MSAT: AmountMsat = AmountMsat(10_000_000);
 pub(crate) const BIRTH: u32 = 800_000;
 
 /// A channel and the records that it makes.
+#[derive(Clone)]
 pub(crate) struct Tape {
     pub(crate) monitor: Monitor,
     /// Every record, in its order.
@@ -105,19 +109,108 @@ impl Tape {
         Ok(htlc_id)
     }
 
+    /// Returns the same channel under another name, with the same keys.
+    pub(crate) fn like(&self, channel_id: ChannelId) -> Result<Self> {
+        let mut state = self.monitor.state().clone();
+        state.parameters.channel_id = channel_id;
+        state.parameters.funding_outpoint = funding_outpoint(channel_id);
+        Ok(Self { monitor: Monitor::restore(state)?, records: Vec::new(), ..self.clone() })
+    }
+
+    /// Takes the updates out that were made since the last time.
+    pub(crate) fn take_updates(&mut self) -> Vec<MonitorUpdate> {
+        let updates = self.records.drain(..).filter_map(|record| match record {
+            MonitorRecord::Update(update) => Some(update),
+            MonitorRecord::Created(_)
+            | MonitorRecord::Release(_)
+            | MonitorRecord::Chain(_)
+            | MonitorRecord::GivenUp(_)
+            | MonitorRecord::Mempool(_)
+            | MonitorRecord::PruneTombstones { .. }
+            | MonitorRecord::Archive
+            | MonitorRecord::InboundOnChain { .. }
+            | MonitorRecord::Claim(_)
+            | MonitorRecord::ToldUnknown { .. } => None,
+        });
+        updates.collect()
+    }
+
+    /// Returns the intent of the payment that an HTLC of ours is for.
+    pub(crate) fn intent(&self, htlc_id: HtlcId) -> Option<Intent> {
+        let held = self.monitor.state().htlcs.get(&(HtlcDirection::Offered, htlc_id))?;
+        let Htlc { amount_msat, payment_hash, cltv_expiry, .. } = held.htlc;
+        let HtlcOrigin::Payment(origin) = &held.htlc.origin else { return None };
+        let part_amount_msat = origin.part_amount_msat;
+        let channel_id = self.channel_id();
+        Some(Intent {
+            payment_id: origin.payment_id,
+            generation: origin.generation,
+            attempt: origin.attempt,
+            payment_hash,
+            total_msat: origin.total_msat,
+            fee_msat: origin.fee_msat,
+            parts: vec![IntentPart {
+                channel_id,
+                htlc_id,
+                amount_msat,
+                part_amount_msat,
+                cltv_expiry,
+            }],
+            metadata: origin.metadata.clone(),
+            terms: origin.terms.clone(),
+        })
+    }
+
+    /// The peer fulfils an HTLC of ours by message, until no commitment holds it.
+    pub(crate) fn fulfil_and_remove(&mut self, htlc_id: HtlcId) -> Result<()> {
+        let direction = HtlcDirection::Offered;
+        let preimage = self.preimage_of(htlc_id);
+        let reason = RemovalReason::Fulfilled { preimage };
+        let removed = || vec![HtlcRemoved { direction, htlc_id, reason }];
+        self.pending -= 1;
+        self.balances[1] += HTLC_MSAT.0;
+        self.update(vec![UpdateStep::Fulfill { htlc_id, preimage }])?;
+        self.local(vec![], removed())?;
+        self.remote(vec![], removed())
+    }
+
+    /// Returns the preimage of an HTLC of ours.
+    pub(crate) fn preimage_of(&self, htlc_id: HtlcId) -> PaymentPreimage {
+        preimage(self.channel_id(), HtlcDirection::Offered, htlc_id)
+    }
+
+    /// We fail the channel.
+    pub(crate) fn fail(&mut self) -> Result<()> {
+        self.update(vec![UpdateStep::FailChannel])
+    }
+
+    /// Returns the output of an HTLC of ours in our newest commitment.
+    pub(crate) fn our_output(&self, htlc_id: HtlcId) -> Result<(OutPoint, CommitmentOutput)> {
+        let built = self.built(Side::Local, &self.monitor.state().parameters)?;
+        let txid = built.txid();
+        let mut outputs = (0..).zip(built.outputs);
+        let found = outputs.find(|(_, output)| match output.kind {
+            OutputKind::Htlc { htlc_id: id, direction, .. } => {
+                (direction, id) == (HtlcDirection::Offered, htlc_id)
+            }
+            OutputKind::ToLocal
+            | OutputKind::ToRemote
+            | OutputKind::Anchor(_)
+            | OutputKind::SharedAnchor => false,
+        });
+        let (vout, output) = found.ok_or("the HTLC has an output")?;
+        Ok((OutPoint { txid, vout }, output))
+    }
+
     /// Fulfils an HTLC by message, and tells the consumer.
     pub(crate) fn settle(&mut self, direction: HtlcDirection, htlc_id: HtlcId) -> Result<()> {
         let channel_id = self.channel_id();
         let preimage = preimage(channel_id, direction, htlc_id);
         let reason = RemovalReason::Fulfilled { preimage };
         let removed = || vec![HtlcRemoved { direction, htlc_id, reason }];
-        self.pending -= 1;
-        self.balances[1 - place(direction)] += HTLC_MSAT.0;
         match direction {
             HtlcDirection::Offered => {
-                self.update(vec![UpdateStep::Fulfill { htlc_id, preimage }])?;
-                self.local(vec![], removed())?;
-                self.remote(vec![], removed())?;
+                self.fulfil_and_remove(htlc_id)?;
                 let outcome =
                     Outcome::Sent { preimage, amount_msat: HTLC_MSAT, fee_msat: AmountMsat::ZERO };
                 let told = Told::Payment { generation: generation(channel_id, htlc_id), outcome };
@@ -126,6 +219,8 @@ impl Tape {
                 self.apply(MonitorRecord::Release(release))?;
             }
             HtlcDirection::Received => {
+                self.pending -= 1;
+                self.balances[0] += HTLC_MSAT.0;
                 self.update(vec![UpdateStep::Preimage { preimage }])?;
                 self.remote(vec![], removed())?;
                 self.local(vec![], removed())?;
@@ -222,6 +317,10 @@ impl Tape {
     }
 
     fn commitment(&self, owner: Side, parameters: &ChannelParameters) -> Result<Transaction> {
+        Ok(self.built(owner, parameters)?.transaction)
+    }
+
+    fn built(&self, owner: Side, parameters: &ChannelParameters) -> Result<CommitmentTx> {
         let place = match owner {
             Side::Local => 0,
             Side::Remote => 1,
@@ -236,7 +335,7 @@ impl Tape {
         };
         let htlcs = self.monitor.htlcs_in(owner, number);
         let input = CommitmentInput { parameters, owner, commitment: &commitment, htlcs: &htlcs };
-        Ok(build_commitment(&input)?.transaction)
+        Ok(build_commitment(&input)?)
     }
 
     /// Our keys.
