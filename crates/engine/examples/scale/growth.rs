@@ -10,6 +10,7 @@ use lastword_store::RedbStore;
 use lastword_types::{BookEpoch, Card, ChannelId, HtlcDirection, MonitorRecord};
 use lastword_wire::{encode_card, encode_monitor_record, encode_monitor_state};
 
+use crate::memory::channel_id;
 use crate::restart::Folder;
 use crate::tape::Tape;
 use crate::{Line, Result};
@@ -18,6 +19,8 @@ const PAYMENTS: u32 = 10_000;
 const CHANNEL: ChannelId = ChannelId([7; 32]);
 /// Payments that share a sync.
 const TOGETHER: u32 = 50;
+/// Channels in the store that holds more than one.
+const CROWD: u32 = 20;
 
 pub(crate) fn measure() -> Result<Vec<Line>> {
     let folder = Folder::new()?;
@@ -30,9 +33,12 @@ pub(crate) fn measure() -> Result<Vec<Line>> {
     let bytes: u64 = held.kinds.values().map(|amount| amount.bytes).sum();
     let fresh = folder.path("fresh.redb");
     write_fresh(&fresh, &pruned)?;
+    let crowded = folder.path("crowded.redb");
+    write_crowded(&crowded, &pruned)?;
     let line =
         |id, what: &str, ours: f64, bar| Line { id, what: what.into(), unit: "kB", ours, bar };
-    let [bytes, file, fresh] = [bytes, file_bytes(&path)?, file_bytes(&fresh)?];
+    let [file, fresh, crowded] = [&path, &fresh, &crowded].map(|path| file_bytes(path));
+    let (file, fresh, crowded) = (file?, fresh?, crowded? / u64::from(CROWD));
     Ok(vec![
         line("growth-whole", "10,000 settled payments", whole / 1e3, None),
         line(
@@ -41,7 +47,13 @@ pub(crate) fn measure() -> Result<Vec<Line>> {
             of(bytes),
             Some(480.0),
         ),
-        line("growth-fresh", "the file of a new store with nothing else", of(fresh), None),
+        line(
+            "growth-crowd",
+            "a channel's share of a file with 20 of them",
+            of(crowded),
+            Some(480.0),
+        ),
+        line("growth-fresh", "the file of a new store with this channel alone", of(fresh), None),
         line("growth-file", "the file in which they were settled", of(file), None),
     ])
 }
@@ -109,14 +121,29 @@ fn compact(store: &mut RedbStore, stream: Stream, at: Lsn, tape: &Tape) -> Resul
     Ok(body.len())
 }
 
-/// Writes a store that holds this channel and nothing else.
+/// Writes a store that holds this channel and nothing else. The engine lays out a mebibyte at least.
 fn write_fresh(path: &Path, tape: &Tape) -> Result<()> {
     let mut store = RedbStore::open(path)?;
-    let stream = Stream::Channel(CHANNEL);
-    let body = encode_card(&tape.monitor.card());
-    let at = store.append(&[Frame::Card { stream, body: &body }])?;
-    let _durable = store.sync()?;
-    compact(&mut store, stream, at, tape)?;
+    put(&mut store, tape)?;
     let _durable = store.checkpoint()?;
+    Ok(())
+}
+
+/// Writes a store with as many channels like this one as make the layout small beside them.
+fn write_crowded(path: &Path, tape: &Tape) -> Result<()> {
+    let mut store = RedbStore::open(path)?;
+    for number in 0..CROWD {
+        put(&mut store, &tape.like(channel_id(number))?)?;
+    }
+    let _durable = store.checkpoint()?;
+    Ok(())
+}
+
+fn put(store: &mut RedbStore, tape: &Tape) -> Result<()> {
+    let card = tape.monitor.card();
+    let stream = Stream::Channel(card.channel_id);
+    let at = store.append(&[Frame::Card { stream, body: &encode_card(&card) }])?;
+    let _durable = store.sync()?;
+    compact(store, stream, at, tape)?;
     Ok(())
 }
