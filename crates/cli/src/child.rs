@@ -15,7 +15,7 @@ use lastword_sim::{SimError, Trying as _};
 
 use crate::boundary::{Kind, Stop};
 use crate::node::BOOK;
-use crate::wire::{FromNode, ToNode, Wire};
+use crate::wire::{FromNode, Held, ToNode, Wire};
 
 /// After so many kills the node is left alone.
 const KILLS_MAX: u32 = 72;
@@ -127,6 +127,19 @@ impl Child {
         Ok(())
     }
 
+    /// Asks the node what it holds in memory.
+    pub(crate) fn stats(&mut self) -> Result<Vec<Held>, SimError> {
+        let running = self.running.as_mut().ok_or(SimError::new("the node does not run"))?;
+        running.wire.write(&ToNode::Stats)?;
+        match running.wire.read()? {
+            Some(FromNode::Stats(held)) => Ok(held),
+            Some(FromNode::Ask(_) | FromNode::Answer(_) | FromNode::Stopped { .. }) => {
+                Err(SimError::new("the node speaks out of turn"))
+            }
+            None => Err(SimError::new("the node died by itself")),
+        }
+    }
+
     /// Ends the node without a kill that counts.
     pub(crate) fn dismiss(&mut self) -> Result<(), SimError> {
         if let Some(mut running) = self.running.take() {
@@ -207,6 +220,9 @@ impl Child {
                     running.wire.write(&ToNode::Reply(reply))?;
                 }
                 Some(FromNode::Answer(answer)) => return Ok(Attempt::Answered(answer)),
+                Some(FromNode::Stats(_)) => {
+                    return Err(SimError::new("the node speaks out of turn"));
+                }
                 Some(FromNode::Stopped { kind, passed }) => {
                     return Ok(Attempt::Stopped { kind, passed });
                 }

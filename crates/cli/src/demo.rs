@@ -71,6 +71,7 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
         judgement.violations.push("something was told again after it was released".to_owned());
     }
     let harm = child.harm;
+    let held = if arguments.stats { child.stats()? } else { Vec::new() };
     child.dismiss()?;
     bar.finish_and_clear();
 
@@ -84,6 +85,7 @@ pub(crate) fn run(arguments: &DemoArgs) -> Result<bool, SimError> {
         outcome: &outcome,
         judgement: &judgement,
         counts: stage.counts.as_ref(),
+        held: &held,
     };
     if arguments.json {
         report::json(&facts)?;

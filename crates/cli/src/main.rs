@@ -52,6 +52,9 @@ struct DemoArgs {
     /// Run on a real regtest node: the path of a bitcoind, which is started and stopped.
     #[arg(long, value_name = "PATH")]
     bitcoind: Option<PathBuf>,
+    /// Say at the end what the node holds in memory, by kind.
+    #[arg(long)]
+    stats: bool,
     /// Keep the node's stores in this folder, which must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,

@@ -16,7 +16,7 @@ use lastword_store::RedbStore;
 
 use crate::NodeArgs;
 use crate::boundary::Stopper;
-use crate::wire::{FromNode, ToNode, Wire, WireLink};
+use crate::wire::{FromNode, Held, ToNode, Wire, WireLink};
 
 /// The file of the monitors' log.
 const MONITORS: &str = "monitors.redb";
@@ -54,6 +54,16 @@ pub(crate) fn run(arguments: &NodeArgs) -> Result<(), SimError> {
         let message = wire.lock().unwrap_or_else(PoisonError::into_inner).read()?;
         let command = match message {
             Some(ToNode::Obey(command)) => command,
+            Some(ToNode::Stats) => {
+                let held = node.stats()?.kinds().map(|(kind, amount)| Held {
+                    kind: kind.to_owned(),
+                    count: amount.count,
+                    bytes: amount.bytes,
+                });
+                let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
+                wire.write(&FromNode::Stats(held.to_vec()))?;
+                continue;
+            }
             Some(ToNode::Begin(_) | ToNode::Reply(_)) => {
                 return Err(SimError::new("the demo speaks out of turn"));
             }

@@ -14,6 +14,7 @@ use lastword_sim::world::bitcoind::MempoolCounts;
 use serde::Serialize;
 
 use crate::child::Harm;
+use crate::wire::Held;
 
 /// Everything that is known at the end.
 pub(crate) struct Facts<'a> {
@@ -24,6 +25,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) outcome: &'a Outcome,
     pub(crate) judgement: &'a Judgement,
     pub(crate) counts: Option<&'a MempoolCounts>,
+    /// What the node holds in memory at the end, if that was asked for.
+    pub(crate) held: &'a [Held],
 }
 
 /// One payment as a JSON object.
@@ -54,6 +57,9 @@ struct SummaryObject {
     blocks: u32,
     payments: usize,
     violations: usize,
+    /// What the node holds in memory, if that was asked for.
+    #[serde(skip_serializing_if = "<[Held]>::is_empty")]
+    held: Vec<Held>,
 }
 
 /// Prints one object a payment and last the summary.
@@ -86,6 +92,7 @@ pub(crate) fn json(facts: &Facts<'_>) -> Result<(), SimError> {
         blocks: outside.blocks_mined(),
         payments: judgement.lines.len(),
         violations: judgement.violations.len(),
+        held: facts.held.to_vec(),
     };
     print(&mut out, &summary)?;
     let mut errors = io::stderr().lock();
@@ -103,6 +110,7 @@ pub(crate) fn table(facts: &Facts<'_>) -> Result<(), SimError> {
     payments(&mut out, facts).trying("print")?;
     channels(&mut out, facts).trying("print")?;
     summary(&mut out, facts).trying("print")?;
+    held(&mut out, facts.held).trying("print")?;
     last_words(&mut out, facts).trying("print")
 }
 
@@ -181,6 +189,17 @@ fn summary(out: &mut impl Write, facts: &Facts<'_>) -> io::Result<()> {
         harm.restored_older,
         judgement.told_again(),
     )
+}
+
+/// Prints what the node holds in memory.
+fn held(out: &mut impl Write, held: &[Held]) -> io::Result<()> {
+    if !held.is_empty() {
+        writeln!(out, "the node holds in memory:")?;
+    }
+    for Held { kind, count, bytes } in held {
+        writeln!(out, "  {kind:<28} {count:>8} {bytes:>12} bytes")?;
+    }
+    Ok(())
 }
 
 /// Prints what went through a real mempool, and what does not fit.

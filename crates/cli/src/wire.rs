@@ -15,6 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::boundary::{Kind, Stop};
 
+/// What a running node holds of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) kind: String,
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
 /// What the demo says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToNode {
@@ -22,6 +30,8 @@ pub(crate) enum ToNode {
     Begin(Option<Stop>),
     /// Do this.
     Obey(Command),
+    /// Say what you hold in memory.
+    Stats,
     /// The answer to what you asked.
     Reply(Reply),
 }
@@ -33,6 +43,8 @@ pub(crate) enum FromNode {
     Ask(Request),
     /// It is done.
     Answer(Answer),
+    /// What it holds in memory: of each kind how many, and their bytes.
+    Stats(Vec<Held>),
     /// The node stands at a boundary and waits to be killed.
     Stopped {
         /// Which.
@@ -85,7 +97,7 @@ impl Link for WireLink {
         wire.write(&FromNode::Ask(request))?;
         match wire.read()? {
             Some(ToNode::Reply(reply)) => Ok(reply),
-            Some(ToNode::Begin(_) | ToNode::Obey(_)) => {
+            Some(ToNode::Begin(_) | ToNode::Obey(_) | ToNode::Stats) => {
                 Err(SimError::new("the demo speaks out of turn"))
             }
             None => Err(SimError::new("the demo is gone")),

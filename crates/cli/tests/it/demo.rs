@@ -68,12 +68,19 @@ fn every_payment_has_one_last_word_though_the_node_is_killed() {
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let run = || {
-        let output = lastword(&["demo", "--json", "--seed", "11"]);
+        let output = lastword(&["demo", "--json", "--stats", "--seed", "11"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     };
 
-    assert_eq!(run(), run());
+    let bytes = run();
+    assert_eq!(bytes, run());
+    let last = String::from_utf8(bytes).unwrap();
+    let summary: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    let held = summary["held"].as_array().unwrap();
+    let kinds: Vec<&str> = held.iter().map(|held| held["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["index", "channels", "monitors", "claims", "book", "pending"]);
+    assert!(number(&held[1], "count") >= 11 && number(&held[1], "bytes") > 0, "{summary}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod view;
 use std::collections::BTreeSet;
 
 use lastword_bolt3::{ChannelKeys, InMemorySigner};
+use lastword_engine::Stats;
 use lastword_types::{
     ChannelId, HtlcDirection, HtlcKey, HtlcOrigin, MonitorState, MonitorUpdate, PaymentHash,
     PaymentPreimage, UpdateId, UpdateStep, Verdict,
@@ -69,6 +70,15 @@ impl<S: Shell> Node<S> {
     /// Returns the engine's shell.
     pub fn shell(&mut self) -> &mut S {
         &mut self.shell
+    }
+
+    /// Returns what the engine holds in memory, by kind.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError`] if the engine stopped.
+    pub fn stats(&mut self) -> Result<Stats, SimError> {
+        self.shell.with(|driver| driver.stats())
     }
 
     /// Does what it is told, and returns when everything that followed from it is done and told.
