@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash, RandomState};
 
-use bitcoin::{Block, OutPoint, Transaction, Txid};
+use bitcoin::{Block, OutPoint, Transaction, TxIn, Txid, Witness};
 use lastword_types::{BlockHeight, ChannelId};
 
 use crate::raw::RawBlock;
@@ -76,6 +76,60 @@ impl Watched {
             Self::One(one) => core::slice::from_ref(one),
             Self::Many(many) => many,
         }
+    }
+}
+
+/// A transaction of a block that concerns a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Its place in the block.
+    pub place: usize,
+    /// Its inputs that concern the channel, ascending.
+    pub inputs: Vec<usize>,
+}
+
+impl Match {
+    /// Returns what the channel has to see of the transaction: all of it but the witnesses of inputs
+    /// that are nothing to the channel.
+    ///
+    /// The id is the same, for it does not cover witnesses; so what strangers put into theirs is not
+    /// kept once for each channel.
+    #[must_use]
+    pub fn shown(&self, transaction: &Transaction) -> Transaction {
+        let input = transaction.input.iter().enumerate().map(|(at, input)| {
+            let concerns = self.inputs.binary_search(&at).is_ok();
+            let witness = if concerns { input.witness.clone() } else { Witness::new() };
+            TxIn { witness, script_sig: input.script_sig.clone(), ..*input }
+        });
+        Transaction {
+            input: input.collect(),
+            output: transaction.output.clone(),
+            version: transaction.version,
+            lock_time: transaction.lock_time,
+        }
+    }
+}
+
+/// A transaction of the block that concerns somebody: by which of its inputs, ascending, and whom.
+struct Followed {
+    concerned: Vec<(usize, ChannelId)>,
+    has_one_input: bool,
+}
+
+impl Followed {
+    /// Returns the channels that follow an output.
+    fn of(&self, vout: u32) -> impl Iterator<Item = ChannelId> + '_ {
+        // A place that does not fit is behind every input.
+        let input = usize::try_from(vout).unwrap_or(usize::MAX);
+        let all = self.concerned.as_slice();
+        let range = if self.has_one_input {
+            all
+        } else {
+            let start = all.partition_point(|(at, _)| *at < input);
+            let end = all.partition_point(|(at, _)| *at <= input);
+            all.get(start..end).unwrap_or_default()
+        };
+        range.iter().map(|(_, channel_id)| *channel_id)
     }
 }
 
@@ -193,44 +247,60 @@ impl WatchIndex {
     /// Returns, for each channel that the block concerns, which of its transactions do.
     ///
     /// A transaction concerns a channel if it spends what the channel watches, or an output of a
-    /// transaction of this block that concerns the channel. So what follows from a spend within
-    /// one block is all there, and sometimes a transaction more that only spends the change of
-    /// another: who is told must be able to ignore it.
+    /// transaction of this block that follows from that: every output of a transaction with one
+    /// input, and of one with several the output at the place of an input that concerns the channel.
+    /// That is all there is to follow. Commitments have one input; where HTLC transactions are
+    /// gathered into one, each input's signature ties it to the output at its place.
+    ///
+    /// So an input hands a transaction to the watchers of one outpoint at most, and a block costs
+    /// what its inputs are, however a stranger weaves them.
     ///
     /// # Shape
     ///
-    /// Places in the block, ascending, each once. A block that concerns nobody gives nothing.
-    pub fn matches(&self, block: &RawBlock) -> BTreeMap<ChannelId, Vec<usize>> {
+    /// In block order, each transaction once. A block that concerns nobody gives nothing.
+    ///
+    /// Source: BOLT 3, "HTLC-Timeout and HTLC-Success Transactions": `SIGHASH_SINGLE`.
+    pub fn matches(&self, block: &RawBlock) -> BTreeMap<ChannelId, Vec<Match>> {
         self.matches_in(block)
     }
 
     /// Does what [`matches`](Self::matches) does, in a block that is already decoded.
-    pub fn matches_decoded(&self, block: &Block) -> BTreeMap<ChannelId, Vec<usize>> {
+    pub fn matches_decoded(&self, block: &Block) -> BTreeMap<ChannelId, Vec<Match>> {
         self.matches_in(block)
     }
 
-    fn matches_in(&self, block: &impl Spends) -> BTreeMap<ChannelId, Vec<usize>> {
-        let mut found: BTreeMap<ChannelId, Vec<usize>> = BTreeMap::new();
-        let mut followed: BTreeMap<Txid, BTreeSet<ChannelId>> = BTreeMap::new();
+    fn matches_in(&self, block: &impl Spends) -> BTreeMap<ChannelId, Vec<Match>> {
+        let mut found: BTreeMap<ChannelId, Vec<Match>> = BTreeMap::new();
+        let mut followed: BTreeMap<Txid, Followed> = BTreeMap::new();
         // The coinbase spends nothing.
         for place in 1..block.transaction_count() {
-            let mut concerned = BTreeSet::new();
-            for outpoint in block.spends(place) {
-                concerned.extend(self.watchers_of(&outpoint));
+            let mut concerned = Vec::new();
+            let mut input_count = 0;
+            for (input, outpoint) in (0..).zip(block.spends(place)) {
+                let start = concerned.len();
+                concerned.extend(self.watchers_of(&outpoint).map(|channel_id| (input, channel_id)));
                 if !followed.is_empty()
-                    && let Some(channels) = followed.get(&outpoint.txid)
+                    && let Some(parent) = followed.get(&outpoint.txid)
                 {
-                    concerned.extend(channels);
+                    concerned
+                        .extend(parent.of(outpoint.vout).map(|channel_id| (input, channel_id)));
+                    let from_input = concerned.split_off(start);
+                    concerned.extend(from_input.into_iter().collect::<BTreeSet<_>>());
                 }
+                input_count = input + 1;
             }
             if concerned.is_empty() {
                 continue;
             }
-            for channel_id in &concerned {
-                found.entry(*channel_id).or_default().push(place);
+            for (input, channel_id) in &concerned {
+                let matches = found.entry(*channel_id).or_default();
+                match matches.last_mut().filter(|last| last.place == place) {
+                    Some(last) => last.inputs.push(*input),
+                    None => matches.push(Match { place, inputs: vec![*input] }),
+                }
             }
             if let Some(txid) = block.txid(place) {
-                followed.insert(txid, concerned);
+                followed.insert(txid, Followed { concerned, has_one_input: input_count == 1 });
             }
         }
         found

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::Transaction;
-use lastword_chain::{Nonsense, RawBlock, Step, TrackError};
+use lastword_chain::{Match, Nonsense, RawBlock, Step, TrackError};
 use lastword_claims::{Refusal, Wallet};
 use lastword_ports::{ChainError, ChainErrorKind};
 use lastword_types::{BlockHeight, BlockRef, Bug, ChainDelta, ChannelId, MonitorRecord};
@@ -142,12 +142,13 @@ impl Driver {
     /// Returns the records that a block brings to the channels it concerns.
     fn connected(&self, block: BlockRef, body: &RawBlock) -> Result<Vec<Entry>, EngineError> {
         let index = &self.channels.index;
-        let mut concerned: BTreeMap<ChannelId, Vec<usize>> = index.matches(body);
+        let mut concerned = index.matches(body);
         for channel_id in index.due(block.height) {
             concerned.entry(channel_id).or_default();
         }
         // Each transaction is built once, whomever it concerns.
-        let places: BTreeSet<usize> = concerned.values().flatten().copied().collect();
+        let places: BTreeSet<usize> =
+            concerned.values().flatten().map(|found| found.place).collect();
         let mut built: BTreeMap<usize, Transaction> = BTreeMap::new();
         for place in places {
             let transaction = body.transaction(place).map_err(|error| {
@@ -160,7 +161,8 @@ impl Driver {
             .into_iter()
             .filter(|(channel_id, _)| !self.channels.is_damaged(*channel_id))
             .map(|(channel_id, matched)| {
-                let transactions = matched.iter().filter_map(|at| built.get(at).cloned()).collect();
+                let shown = |found: &Match| Some(found.shown(built.get(&found.place)?));
+                let transactions = matched.iter().filter_map(shown).collect();
                 let delta = ChainDelta::Connected { block, transactions };
                 Entry::Monitor(channel_id, MonitorRecord::Chain(delta))
             });

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod bitcoind;
+mod hostile;
 mod http;
 mod index;
 #[cfg(test)]
