@@ -1,28 +1,27 @@
 //! What the fuzz targets believe.
+//!
+//! Each function takes the bytes that the fuzzer made and panics if its belief does not hold. Built
+//! with the feature `canary` each holds one thing for false that is true: a canary, which the
+//! fuzzer has to find.
 
-use std::fmt::Debug;
+mod block;
+mod canonical;
+mod input;
+mod monitor;
+mod node;
+mod store;
 
-use lastword_wire::{Frame, WireError};
+pub use block::raw_block;
+pub use canonical::{
+    book_mark, book_state, card, chain_tip, event, frame, monitor_record, monitor_state,
+    payment_record,
+};
+pub use monitor::monitor;
+pub use node::start;
+pub use store::store;
 
-/// Asserts that bytes are refused, or the one encoding of a value that comes back the same.
-///
-/// Every type that is known is even, so the odd ones are those that a reader skips.
-///
-/// # Panics
-///
-/// If two encodings of one value are accepted, or one does not come back.
-pub fn refused_or_canonical<T: Debug + PartialEq>(
-    bytes: &[u8],
-    decode: fn(&[u8]) -> Result<T, WireError>,
-    encode: fn(&T) -> Vec<u8>,
-) {
-    let Ok(value) = decode(bytes) else { return };
-    let frame = Frame::parse(bytes).expect("what was decoded is framed");
-    let mut known = bytes[..4].to_vec();
-    for record in frame.records.iter().filter(|record| record.tlv_type % 2 == 0) {
-        known.extend(&bytes[record.offset..record.value_offset + record.value.len()]);
-    }
-    let encoded = encode(&value);
-    assert_eq!(encoded, known, "a second encoding was accepted");
-    assert_eq!(decode(&encoded), Ok(value), "a value does not come back");
+/// Panics if this build has canaries and the fuzzer came to where one sits.
+#[track_caller]
+fn canary(is_there: bool) {
+    assert!(!(cfg!(feature = "canary") && is_there), "the canary is found");
 }

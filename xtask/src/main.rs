@@ -15,6 +15,7 @@ mod crash;
 mod demo_real;
 mod deps;
 mod failures;
+mod fuzz;
 mod images;
 mod instructions;
 mod model;
@@ -54,6 +55,8 @@ cargo xtask COMMAND
   model       every state of a model of the rules, in three modes; --json for a program
   mutants     a sample of the mutants of what decides payments, against the tests;
               --seed S, --sample N; needs cargo-mutants
+  fuzz        the fuzz targets; --smoke or --seconds N runs them, --canaries proves that each can find
+              something, --json, or names of targets; needs a nightly compiler, so it is no part of ci
   alone       each crate packaged, built and tested outside the workspace
   bench       our figures beside LDK's, in one run; --json, --save, --engines, or ids of rows;
               --criterion [CRATE...] [-- ...] instead: the hot operations of each crate
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Some("failures") => failures::catalogue().run(&rest),
         Some("windows") => windows::catalogue().run(&rest),
         Some("crash") => crash::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("sim") => sim::run(&rest),
         Some("soak") => soak::run(&rest),
         Some("instructions") => instructions::run(&rest),

@@ -165,6 +165,17 @@ impl Life {
 }
 
 impl Life {
+    /// Returns the tip at the end.
+    pub(crate) fn last_tip(&self) -> BlockRef {
+        let tips = self.inputs.iter().rev().filter_map(|input| match input {
+            Input::Tip(tip) => Some(*tip),
+            Input::Send(_) | Input::Retry(_) | Input::Claim | Input::Updates(_) | Input::Drop => {
+                None
+            }
+        });
+        tips.max_by_key(|tip| tip.height).unwrap_or(self.birth)
+    }
+
     /// Says whether a node may be down while the chain goes on to the input after this one: where it
     /// is not the truth that hangs on what the node has seen.
     pub(crate) fn may_sleep(&self, position: usize) -> bool {

@@ -40,17 +40,28 @@ impl Stores {
         chain: &Chain,
         observer: Box<dyn Observer>,
     ) -> Result<Driver, EngineError> {
-        Driver::start(Ports {
-            monitors: Box::new(self.monitors.clone()),
-            books: self.books.clone().map(|books| Box::new(books) as Box<dyn Store>),
-            source: Box::new(chain.clone()),
-            broadcaster: Box::new(chain.clone()),
-            signer: Box::new(TokenSigner),
-            coins: Box::new(NoCoins),
-            fees: Box::new(FixedFees(FeeRatePerKw(253))),
-            forwards: Box::new(NoForwards),
-            channels: Box::new(NoChannels),
-            observer,
-        })
+        let books = self.books.clone().map(|books| Box::new(books) as Box<dyn Store>);
+        start_on(Box::new(self.monitors.clone()), books, chain, observer)
     }
+}
+
+/// Starts a node on stores of any kind.
+pub(crate) fn start_on(
+    monitors: Box<dyn Store>,
+    books: Option<Box<dyn Store>>,
+    chain: &Chain,
+    observer: Box<dyn Observer>,
+) -> Result<Driver, EngineError> {
+    Driver::start(Ports {
+        monitors,
+        books,
+        source: Box::new(chain.clone()),
+        broadcaster: Box::new(chain.clone()),
+        signer: Box::new(TokenSigner),
+        coins: Box::new(NoCoins),
+        fees: Box::new(FixedFees(FeeRatePerKw(253))),
+        forwards: Box::new(NoForwards),
+        channels: Box::new(NoChannels),
+        observer,
+    })
 }

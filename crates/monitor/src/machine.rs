@@ -32,6 +32,15 @@ use crate::{archive, card, claims, deadline, forget, mempool, verdict};
 ///
 /// The state is the fold of the channel's records: [`restore`](Self::restore) of a monitor's
 /// [`state`](Self::state) behaves like the monitor. A final verdict never changes.
+///
+/// Two monitors cannot be compared: what one remembers can, and what it derives from that is its own
+/// affair.
+///
+/// ```compile_fail,E0369
+/// fn are_equal(one: lastword_monitor::Monitor, other: lastword_monitor::Monitor) -> bool {
+///     one == other
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Monitor {
     state: MonitorState,

@@ -302,6 +302,18 @@ pub struct Card {
     pub is_archived: bool,
 }
 
+impl Card {
+    /// Says whether two cards say the same of their channel: all but where in the log it was said.
+    ///
+    /// A card is the one record that may be repaired, for everything in it follows from the channel's
+    /// snapshot and records. This is how a repaired one is compared with what was there before.
+    ///
+    /// Source: `docs/WIRE.md`, "Repair".
+    pub fn is_equivalent(&self, other: &Self) -> bool {
+        *self == Self { covers: self.covers, ..other.clone() }
+    }
+}
+
 /// The best chain as far as this node has followed it.
 ///
 /// # Shape

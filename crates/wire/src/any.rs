@@ -58,6 +58,46 @@ impl AnyRecord {
         }
     }
 
+    /// Encodes a record in the place of one of its kind that a newer writer may have made: the odd
+    /// types that this reader does not know are kept where they stood.
+    ///
+    /// For tools that change what they understand of a record.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`]: `original` is refused, or is of another kind.
+    ///
+    /// # Panics
+    ///
+    /// If the record is longer than [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lastword_types::BookMark;
+    /// use lastword_wire::AnyRecord;
+    ///
+    /// let mark = |position| AnyRecord::BookMark(BookMark { log: [7; 16], position });
+    /// let later = [&mark(1).encode()[..], &[0x65, 1, 0xAA]].concat();
+    /// let rewritten = mark(2).encode_over(&later)?;
+    /// assert_eq!(rewritten, [&mark(2).encode()[..], &[0x65, 1, 0xAA]].concat());
+    /// # Ok::<(), lastword_wire::WireError>(())
+    /// ```
+    ///
+    /// Source: `docs/WIRE.md`, "Frame": unknown odd types.
+    pub fn encode_over(&self, original: &[u8]) -> Result<Vec<u8>, WireError> {
+        match self {
+            Self::Monitor(record) => record::encode_over(record, original),
+            Self::Payment(record) => record::encode_over(record, original),
+            Self::MonitorState(state) => record::encode_over(&**state, original),
+            Self::BookState(state) => record::encode_over(state, original),
+            Self::Card(card) => record::encode_over(card, original),
+            Self::ChainTip(tip) => record::encode_over(tip, original),
+            Self::BookMark(mark) => record::encode_over(mark, original),
+            Self::Event(event) => record::encode_over(event, original),
+        }
+    }
+
     /// Decodes a record as what its kind says it is.
     ///
     /// # Errors

@@ -137,6 +137,33 @@ pub enum WireError {
     },
 }
 
+impl WireError {
+    /// Returns the place in the record that is refused, counted from its first byte.
+    ///
+    /// # Shape
+    ///
+    /// Never behind the end of the bytes.
+    ///
+    /// Source: `docs/WIRE.md`, "Refusals".
+    pub fn offset(&self) -> usize {
+        match *self {
+            Self::HeadTruncated { got, .. } => got,
+            Self::Magic { .. } => 0,
+            Self::UnknownKind { .. } | Self::UnexpectedKind { .. } => 2,
+            Self::UnknownVersion { .. } => 3,
+            Self::TooLong { expected, .. } => expected,
+            Self::BigSizeTruncated { offset, .. }
+            | Self::BigSizeNotMinimal { offset, .. }
+            | Self::TypeOrder { offset, .. }
+            | Self::ValueTruncated { offset, .. }
+            | Self::UnknownEven { offset, .. }
+            | Self::Missing { offset, .. }
+            | Self::Value { offset, .. }
+            | Self::NotCanonical { offset } => offset,
+        }
+    }
+}
+
 /// What is wrong with the value of a TLV.
 ///
 /// Source: `docs/WIRE.md`, "Values".

@@ -23,14 +23,30 @@ pub(crate) fn encode<T: Record>(value: &T) -> Vec<u8> {
     encode_with(value, &[])
 }
 
+/// Encodes a value in the place of a record of its kind, whose unknown odd records it keeps.
+pub(crate) fn encode_over<T: Record>(value: &T, original: &[u8]) -> Result<Vec<u8>, WireError> {
+    let got = Frame::parse(original)?.kind;
+    if got != value.kind() {
+        let expected = "record of the kind that takes its place";
+        return Err(WireError::UnexpectedKind { expected, got });
+    }
+    let (_, unknown) = read::<T>(original)?;
+    Ok(encode_with(value, &unknown))
+}
+
 /// Decodes a value, and refuses every encoding of it but the one.
 pub(crate) fn decode<T: Record>(bytes: &[u8]) -> Result<T, WireError> {
+    read(bytes).map(|(value, _)| value)
+}
+
+/// Decodes a value and what is unknown and odd beside it.
+fn read<T: Record>(bytes: &[u8]) -> Result<(T, Vec<TlvRecord<'_>>), WireError> {
     let mut reader = Reader::new(Frame::parse(bytes)?);
     let value = T::read(&mut reader)?;
     let unknown = reader.finish()?;
     let canonical = encode_with(&value, &unknown);
     if canonical == bytes {
-        return Ok(value);
+        return Ok((value, unknown));
     }
     let common = canonical.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count();
     Err(WireError::NotCanonical { offset: common })

@@ -1,11 +1,7 @@
-//! Believes that bytes are refused or the one encoding of a monitor's snapshot. A crash means that
-//! bytes from a disk can stop a node, or that two stores can hold the same record in different
-//! bytes.
+//! Believes that bytes are refused or the one encoding of a monitor's snapshot. A crash means that bytes from a
+//! disk can stop a node, or that two stores can hold the same record in different bytes.
 #![no_main]
 
-use lastword_wire::{decode_monitor_state, encode_monitor_state};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    lastword_fuzz::refused_or_canonical(bytes, decode_monitor_state, encode_monitor_state);
-});
+fuzz_target!(|bytes: &[u8]| lastword_fuzz::monitor_state(bytes));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use lastword_types::{BookEpoch, Card, ChannelId, UpdateId};
 use lastword_wire::{Frame, RecordKind, ValueFault, WireError, decode_card, decode_payment_record};
 
+use crate::build::block;
 use crate::samples;
 use crate::tlv::{Tlv, assert_refused_or_canonical, bigsize, join, split};
 use lastword_wire::AnyRecord as Any;
@@ -323,4 +325,56 @@ fn heads_are_refused_one_fault_at_a_time() {
     let unexpected =
         WireError::UnexpectedKind { expected: "payment record", got: RecordKind::Card };
     assert_eq!(decode_payment_record(&bytes), Err(unexpected));
+}
+
+#[test]
+fn a_rewrite_in_the_place_of_another_kind_is_refused() {
+    let (card, _, _) = sample("card_quiet");
+    let (tip, _, _) = sample("chain_tip");
+    let refusal = card.encode_over(&tip.encode()).expect_err("a tip is no card");
+    assert!(matches!(refusal, WireError::UnexpectedKind { got: RecordKind::ChainTip, .. }));
+    // One kind of monitor record in the place of another, too: their types mean other things.
+    let (claim, _, _) = sample("monitor_release_sent");
+    let (update, _, _) = sample("monitor_update_empty");
+    assert_eq!(claim.encode_over(&update.encode()).map_err(|error| error.offset()), Err(2));
+    assert_eq!(card.encode_over(b"LW").map_err(|error| error.offset()), Err(2));
+}
+
+#[test]
+fn every_refusal_names_an_offset() {
+    let bytes = sample("card_quiet").0.encode();
+    let offset = |bytes: &[u8]| Any::decode(bytes).expect_err("damaged").offset();
+    let with = |at: usize, byte: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        offset(&bytes)
+    };
+    assert_eq!([0, 1, 2, 3].map(|length| offset(&bytes[..length])), [0, 1, 2, 3]);
+    assert_eq!([with(0, 0), with(1, 0), with(2, 0xFF), with(3, 9)], [0, 0, 2, 3]);
+    assert_eq!(with(4, 0xFD), 4, "a type that needs more bytes than one");
+    assert_eq!(offset(&[&bytes[..], &[0xFD, 0]].concat()), bytes.len());
+    assert_eq!(offset(&[&bytes[..], &[0xFE, 0, 1, 0, 0, 0]].concat()), bytes.len());
+}
+
+/// Every field but the one place in the log counts.
+#[test]
+fn a_card_that_is_made_anew_is_equivalent_but_for_where_it_stood() {
+    let (Any::Card(card), _, _) = sample("card_busy") else { panic!("it is a card") };
+    assert!(card.is_equivalent(&Card { covers: card.covers + 1, ..card.clone() }));
+    let others = [
+        Card { channel_id: ChannelId([0; 32]), ..card.clone() },
+        Card { latest_update: UpdateId(card.latest_update.0 + 1), ..card.clone() },
+        Card { watched: Vec::new(), ..card.clone() },
+        Card { next_deadline: None, ..card.clone() },
+        Card { has_undelivered: !card.has_undelivered, ..card.clone() },
+        Card { is_closed: !card.is_closed, ..card.clone() },
+        Card { has_claims: !card.has_claims, ..card.clone() },
+        Card { synced_to: block(1), ..card.clone() },
+        Card { pruned_behind: BookEpoch(card.pruned_behind.0 + 1), ..card.clone() },
+        Card { is_archived: !card.is_archived, ..card.clone() },
+    ];
+    for other in others {
+        assert!(!card.is_equivalent(&other), "{other:?}");
+        assert_ne!(card, other);
+    }
 }
