@@ -77,6 +77,8 @@ pub struct Driver {
     pub(crate) claims_due: BTreeSet<ChannelId>,
     /// When payments are given up that may be tried again until then.
     pub(crate) deadlines: BTreeSet<(BlockHeight, PaymentId)>,
+    /// Whether monitors are still to be read that a plan may need: nothing is planned before.
+    pub(crate) is_starting: bool,
 }
 
 impl core::fmt::Debug for Driver {

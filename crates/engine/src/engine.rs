@@ -39,6 +39,18 @@ type Call = Box<dyn FnOnce(&mut Driver) + Send>;
 /// Who waits for a request.
 type Answer = oneshot::Sender<Result<(), EngineError>>;
 
+/// Starts a driver, and follows the chain while many monitors are still to be read.
+fn start(ports: Ports) -> Result<Driver, EngineError> {
+    let mut starting = Driver::begin(ports)?;
+    while starting.read_some()? {
+        // The source may be away at a start as at any time; following goes on from where it stopped.
+        if let Err(error) = starting.poll_chain() {
+            tracing::warn!(%error, "the chain is not followed while the node starts");
+        }
+    }
+    starting.finish()
+}
+
 /// What the driver's thread is asked to do.
 enum Command {
     Call(Call),
@@ -114,7 +126,7 @@ impl Engine {
         // The threads hold weak handles, so that they end when the last engine handle is dropped.
         let weak = commands.downgrade();
         let runtime = Handle::current();
-        let is_started = spawn("lastword-driver", move || match Driver::start(ports) {
+        let is_started = spawn("lastword-driver", move || match start(ports) {
             Ok(driver) => {
                 let timer = Timer { commands: weak, runtime };
                 let handlers = Handlers::new(handler);

@@ -176,6 +176,11 @@ impl Driver {
     /// has everything synced first, and is made again.
     fn advance(&mut self, first: Option<Scope>, pace: Pace) -> Result<(), EngineError> {
         let mut scope = self.open_gates();
+        if self.is_starting {
+            // What a monitor would say that is not read yet may change every word; the plan over
+            // everything comes when all are.
+            return Ok(());
+        }
         for more in first.into_iter().chain(self.unsettled.scope.take()) {
             scope = scope.and(more);
         }

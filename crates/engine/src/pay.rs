@@ -199,6 +199,9 @@ impl Driver {
     /// Gives up every payment whose deadline the tip has reached.
     pub(crate) fn give_up_overdue(&mut self) -> Result<(), EngineError> {
         let tip = self.tip().height;
+        if self.is_starting {
+            return Ok(());
+        }
         while let Some((height, payment_id)) = self.deadlines.first().copied() {
             if height > tip {
                 return Ok(());

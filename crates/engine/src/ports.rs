@@ -59,6 +59,24 @@ pub enum Boundary {
 /// How far a driver is with what may take long, for whoever waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
+    /// At a start, the cards and the payment book are read: from here on the chain can be followed.
+    CardsRead {
+        /// How many channels there are.
+        channels: usize,
+        /// How many of them are set apart.
+        damaged: usize,
+        /// How many monitors have to be read.
+        wanted: usize,
+    },
+    /// At a start, some more of the monitors are read.
+    MonitorsRead {
+        /// How many by now.
+        read: usize,
+        /// Of how many.
+        wanted: usize,
+    },
+    /// At its end, what has to be told and done is planned, and durable.
+    Started,
     /// A block was taken in.
     Block {
         /// Its height.

@@ -28,6 +28,7 @@ use crate::logs::{LogKind, Logs};
 use crate::order::Unsettled;
 use crate::ports::Ports;
 use crate::stage::{Batch, Entry};
+use crate::starting::Starting;
 use crate::tend::Waiting;
 
 impl Driver {
@@ -36,7 +37,9 @@ impl Driver {
     /// Reads the cards, the payment book, and of the monitors only those with something undelivered
     /// or unresolved, and closed ones. Then it plans over all of them and queues what has to be
     /// told; nothing is told or broadcast before the first [`next_event`](Self::next_event) or
-    /// [`poll_chain`](Self::poll_chain).
+    /// [`poll_chain`](Self::poll_chain). The observer is told how far it is
+    /// ([`Observer::progress`](crate::Observer::progress)); [`begin`](Self::begin) is for a node that
+    /// watches the chain meanwhile.
     ///
     /// # Errors
     ///
@@ -48,6 +51,18 @@ impl Driver {
     /// apart and named by [`damage`](Self::damage); if only its card is damaged, that is rebuilt
     /// ([`mended`](Self::mended)).
     pub fn start(ports: Ports) -> Result<Self, EngineError> {
+        let mut starting = Self::begin(ports)?;
+        while starting.read_some()? {}
+        starting.finish()
+    }
+
+    /// Begins to put a node together again: when it returns, the cards and the payment book are read,
+    /// and the chain can be followed. The monitors that a start has to read are not.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn begin(ports: Ports) -> Result<Starting, EngineError> {
         let mut logs = Logs::new(ports.monitors, ports.books, ports.observer);
         let mark = check_mark(&mut logs)?;
         let mut source = ports.source;
@@ -89,28 +104,31 @@ impl Driver {
             waiting: Waiting::default(),
             claims_due: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            is_starting: true,
         };
         driver.note_deadlines();
         driver.write_mended(mended)?;
-        for channel_id in wanted {
-            driver.warm_at_start(channel_id)?;
-        }
         driver.leave_unknown_blocks()?;
-        driver.write(Batch::default())?;
-        driver.settle(Some(Scope::All))?;
+        Ok(Starting::new(driver, wanted, mark))
+    }
+
+    /// Plans over everything, once all is read that has to be, and executes it.
+    pub(crate) fn finish_start(&mut self, mark: Option<BookMark>) -> Result<(), EngineError> {
+        self.is_starting = false;
+        self.write(Batch::default())?;
+        self.settle(Some(Scope::All))?;
         // What an older book held open is decided now, and durable: what begins from here on is
-        // newer than whatever was dropped (rule R10).
-        // While it waits for a damaged channel it is not decided: then the book stays of its age.
-        let pruned_behind = driver.channels.pruned_behind();
-        let is_whole = driver.channels.damaged().next().is_none();
-        if driver.payments.epoch() < pruned_behind && is_whole {
-            driver.enter_epoch(pruned_behind)?;
+        // newer than whatever was dropped (rule R10). While it waits for a damaged channel it is not
+        // decided: then the book stays of its age.
+        let pruned_behind = self.channels.pruned_behind();
+        let is_whole = self.channels.damaged().next().is_none();
+        if self.payments.epoch() < pruned_behind && is_whole {
+            self.enter_epoch(pruned_behind)?;
         }
-        driver.give_up_overdue()?;
-        driver.tend();
-        driver.cool_quiet();
-        driver.mark_book(mark)?;
-        Ok(driver)
+        self.give_up_overdue()?;
+        self.tend();
+        self.cool_quiet();
+        self.mark_book(mark)
     }
 
     /// Puts a node together again without its payment book, whatever that holds: an empty one takes
@@ -185,7 +203,7 @@ impl Driver {
     }
 
     /// Reads one channel; damage sets it apart, anything else stops the start.
-    fn warm_at_start(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
+    pub(crate) fn warm_at_start(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
         match self.warm(channel_id) {
             Ok(()) => {}
             Err(_) if self.channels.is_damaged(channel_id) => return Ok(()),

@@ -41,7 +41,7 @@ impl Driver {
     /// Costs what changed. A channel that waits for its events is looked at when nothing is left to
     /// tell; one whose tombstones may not go when there is a new block or a quarter more of them.
     pub(crate) fn tend(&mut self) {
-        if self.logs.is_poisoned() || !self.in_flight.is_empty() {
+        if self.logs.is_poisoned() || !self.in_flight.is_empty() || self.is_starting {
             return;
         }
         let mut changed = self.channels.take_changed();

@@ -32,6 +32,7 @@ mod rows;
 mod sending;
 mod siblings;
 mod source;
+mod starting;
 mod stores;
 mod together;
 mod updates;
