@@ -86,7 +86,7 @@ impl Journal {
             return Err(refused(NOWHERE, "the journal is of an earlier state of the store"));
         }
         let read = recovery::read(self.seal, bytes, self.generation, meta.end)?;
-        self.is_used = !read.batches.is_empty() || read.cut.is_some();
+        self.is_used = !read.entries.is_empty() || read.cut.is_some();
         Ok(read)
     }
 
@@ -162,7 +162,7 @@ impl Journal {
         self.generation = meta.generation;
         self.at = BATCHES_AT;
         self.is_used = false;
-        self.gathered.clear();
+        self.gathered.begin_anew();
         self.syncs.rewind(meta.generation, BATCHES_AT as u64);
     }
 }

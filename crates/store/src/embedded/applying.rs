@@ -53,7 +53,7 @@ impl RedbStore {
         let bytes = self.journal.bytes()?;
         let read = self.journal.read(&bytes, &self.committed)?;
         let mut calls = 0;
-        for entry in read.batches.iter().flat_map(|batch| &batch.entries) {
+        for entry in &read.entries {
             match self.load_heads([entry.stream()]) {
                 // That stream is set apart, by the database.
                 Err(error) if error.kind == StoreErrorKind::Corrupt => {}

@@ -7,7 +7,7 @@
 
 use lastword_ports::{Place, StoreError, StoreErrorKind};
 
-use super::batch::{self, ALIGNMENT, Batch};
+use super::batch::{self, ALIGNMENT, Entry};
 use super::front::BATCHES_AT;
 use crate::envelope::Seal;
 use crate::fault::{NOWHERE, refused};
@@ -26,8 +26,8 @@ pub struct Cut {
 /// What was read.
 #[derive(Debug)]
 pub(crate) struct Read<'j> {
-    /// The batches, in their order.
-    pub(crate) batches: Vec<Batch<'j>>,
+    /// What was called, in its order.
+    pub(crate) entries: Vec<Entry<'j>>,
     /// What was cut behind them.
     pub(crate) cut: Option<Cut>,
 }
@@ -39,7 +39,8 @@ pub(crate) fn read(
     generation: u64,
     end: u64,
 ) -> Result<Read<'_>, StoreError> {
-    let (mut batches, mut at, mut position) = (Vec::new(), BATCHES_AT, end);
+    let (mut entries, mut named) = (Vec::new(), Vec::new());
+    let (mut at, mut position) = (BATCHES_AT, end);
     let unreadable = loop {
         let batch = batch::read(seal, journal, at);
         let Some(batch) = batch.filter(|batch| batch.heading.generation >= generation) else {
@@ -54,13 +55,15 @@ pub(crate) fn read(
         if !batch.is_whole && !behind(seal, journal, generation, batch.end)?.has_durable(at) {
             break true;
         }
-        let frames = batch.entries.iter().filter(|entry| entry.is_frame()).count();
+        let calls = batch.entries(&mut named);
+        let calls = calls.ok_or_else(|| damaged(position, "a batch of the journal is nonsense"))?;
+        let frames = calls.iter().filter(|entry| entry.is_frame()).count();
         let last = u64::try_from(frames).ok().and_then(|frames| position.checked_add(frames));
         position = last.filter(|last| *last < u64::MAX).ok_or_else(|| {
             damaged(position, "the journal holds more frames than there are positions")
         })?;
         at = batch.end;
-        batches.push(batch);
+        entries.extend(calls);
     };
     let behind = behind(seal, journal, generation, at + ALIGNMENT)?;
     if behind.has_durable(at) {
@@ -68,7 +71,7 @@ pub(crate) fn read(
     }
     let offset = u64::try_from(at).unwrap_or(u64::MAX);
     let is_torn = unreadable || behind.is_any;
-    Ok(Read { batches, cut: is_torn.then_some(Cut { behind: position, offset }) })
+    Ok(Read { entries, cut: is_torn.then_some(Cut { behind: position, offset }) })
 }
 
 fn damaged(position: u64, detail: &'static str) -> StoreError {
