@@ -7,6 +7,7 @@
 //! A suite needs a [`Harness`]: how to get a fresh instance, and how to end one and open it again.
 //! [`harness`] makes one of two closures.
 
+mod begun_sync;
 mod block_source;
 mod event_handler;
 mod model;
@@ -40,6 +41,8 @@ pub enum Rule {
     ReplayStops,
     /// A sync proves what was appended before it and nothing that was not.
     ProofCovers,
+    /// The job of a sync proves what was appended before it was begun, and nothing that is not durable.
+    JobProves,
     /// A log has one identity of its own, for ever.
     LogIdentity,
     /// What was synced is there after a crash.

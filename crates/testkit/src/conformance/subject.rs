@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use lastword_ports::{Durable, Frame, Lsn, Snapshot, SnapshotStore, StoreError, Stream, UpdateLog};
+use lastword_ports::{
+    Durable, Frame, Lsn, Snapshot, SnapshotStore, StoreError, Stream, SyncJob, UpdateLog,
+};
 use lastword_types::ChannelId;
 
 use super::{Harness, Rule, Violation, expect_equal};
@@ -59,6 +61,11 @@ where
     /// Syncs.
     pub(super) fn sync(&mut self) -> Result<Durable, Violation> {
         self.store_mut().sync().map_err(|error| refused("sync", &error))
+    }
+
+    /// Begins a sync.
+    pub(super) fn begin_sync(&mut self) -> Result<SyncJob, Violation> {
+        self.store_mut().begin_sync().map_err(|error| refused("begin_sync", &error))
     }
 
     /// Prunes.

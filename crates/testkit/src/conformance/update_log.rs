@@ -2,6 +2,7 @@
 
 use lastword_ports::{Frame, Lsn, Proofs, UpdateLog};
 
+use super::begun_sync::check_begun_syncs;
 use super::model::walk;
 use super::subject::{Records, STREAMS, Subject, card, record};
 use super::{Harness, Rule, Violation, ensure, expect_equal};
@@ -26,6 +27,7 @@ where
     identities_are_kept_apart(harness)?;
     a_prefix_survives(harness)?;
     prune_forgets(harness)?;
+    check_begun_syncs(harness)?;
     SEEDS.into_iter().try_for_each(|seed| walk(harness, seed, None))
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use lastword_ports::{
     CardVisitor, Durable, Frame, LogId, Lsn, Place, Snapshot, SnapshotStore, StoreError,
-    StoreErrorKind, StoredCard, Stream, UpdateLog,
+    StoreErrorKind, StoredCard, Stream, SyncJob, UpdateLog,
 };
 use lastword_testkit::conformance::Harness;
 use lastword_testkit::{CrashStore, Survivors};
@@ -24,6 +24,10 @@ pub(crate) enum Mistake {
     ReturnsTheFirstPosition,
     EmptyBatchWritesSomething,
     SyncForgetsToWrite,
+    JobForgetsToSync,
+    JobProvesTooLittle,
+    JobProvesWhatCameLater,
+    JobIsRefused,
     AttestsAhead,
     AttestsForAnotherLog,
     ChangesItsIdAtReopening,
@@ -177,6 +181,28 @@ impl UpdateLog for Wrong {
             Mistake::AttestsForAnotherLog => Durable::attest(Lsn { log: LogId([0xEE; 16]), ..end }),
             _ => durable,
         })
+    }
+
+    fn begin_sync(&mut self) -> Result<SyncJob, StoreError> {
+        let end = self.inner.append(&[])?;
+        let proof = match self.mistake {
+            Mistake::JobForgetsToSync => Durable::attest(end),
+            Mistake::JobProvesTooLittle => {
+                let _durable = self.sync()?;
+                Durable::attest(Lsn { position: end.position.saturating_sub(1), ..end })
+            }
+            Mistake::JobProvesWhatCameLater => {
+                let _durable = self.sync()?;
+                Durable::attest(Lsn { position: end.position + 1, ..end })
+            }
+            Mistake::JobIsRefused => {
+                let place = Place { stream: None, position: None };
+                let error = StoreError::new(StoreErrorKind::Retry, place, "not now");
+                return Ok(SyncJob::done(Err(error)));
+            }
+            _ => self.sync()?,
+        };
+        Ok(SyncJob::later(move || Ok(proof)))
     }
 
     fn replay(

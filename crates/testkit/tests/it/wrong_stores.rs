@@ -1,8 +1,11 @@
 //! Every mistake that a store can make is found, under the name of the rule that it breaks.
 
+use lastword_ports::{LogId, StoreErrorKind, UpdateLog};
 use lastword_testkit::conformance::{
     self, Rule, Violation, check_snapshot_store, check_update_log,
 };
+
+use lastword_testkit::{CrashStore, LateStore};
 
 use crate::wrong::{Mistake, WrongHarness};
 
@@ -25,6 +28,31 @@ fn a_store_without_a_mistake_passes() {
 }
 
 #[test]
+fn a_store_whose_syncs_are_late_passes() {
+    let mut logs = 0;
+    let mut late = conformance::harness(
+        || {
+            logs += 1;
+            let (store, syncs) = LateStore::new(CrashStore::new(LogId([logs; 16])));
+            syncs.open();
+            store
+        },
+        |store| store,
+    );
+    conformance::update_log(&mut late);
+    conformance::snapshot_store(&mut late);
+}
+
+#[test]
+fn a_late_sync_that_fails_poisons_the_store() {
+    let (mut store, syncs) = LateStore::new(CrashStore::new(LogId([1; 16])));
+    let job = store.begin_sync().unwrap();
+    syncs.fail(0, StoreErrorKind::Full);
+    assert_eq!(job.run().unwrap_err().kind, StoreErrorKind::Full);
+    assert_eq!(store.append(&[]).unwrap_err().kind, StoreErrorKind::Poisoned);
+}
+
+#[test]
 fn every_mistake_of_a_log_is_found() {
     let expected = [
         (Mistake::DropsTheSecondFrame, Rule::PositionsRise),
@@ -37,6 +65,10 @@ fn every_mistake_of_a_log_is_found() {
         (Mistake::ReturnsTheFirstPosition, Rule::PositionsRise),
         (Mistake::EmptyBatchWritesSomething, Rule::EmptyBatch),
         (Mistake::SyncForgetsToWrite, Rule::SyncedSurvives),
+        (Mistake::JobForgetsToSync, Rule::SyncedSurvives),
+        (Mistake::JobProvesTooLittle, Rule::JobProves),
+        (Mistake::JobProvesWhatCameLater, Rule::JobProves),
+        (Mistake::JobIsRefused, Rule::Works),
         (Mistake::AttestsAhead, Rule::ProofCovers),
         (Mistake::AttestsForAnotherLog, Rule::ProofCovers),
         (Mistake::ChangesItsIdAtReopening, Rule::LogIdentity),
