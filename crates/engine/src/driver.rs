@@ -19,6 +19,7 @@ use lastword_types::{
 
 use lastword_wire as wire;
 
+use crate::apart::Apart;
 use crate::channels::{self, Channels};
 use crate::damage::Damage;
 use crate::error::EngineError;
@@ -59,6 +60,8 @@ pub struct Driver {
     pub(crate) forwards: Box<dyn ForwardBook + Send>,
     pub(crate) channel_book: Box<dyn ChannelBook + Send>,
     pub(crate) advice: Vec<Planned>,
+    /// Channels that are, or were, set apart.
+    pub(crate) apart: Apart,
     /// Cards that the start had to rebuild.
     pub(crate) mended: Vec<Damage>,
     pub(crate) books_end: Option<Lsn>,
@@ -287,7 +290,8 @@ impl Driver {
     ///
     /// Nothing of it is decided, told, claimed or forgotten while it is set apart: what a payment, a
     /// forward or a received payment has there keeps it waiting. Bytes that are put back are read by
-    /// the next start.
+    /// the next start, and the first [`poll_chain`](Self::poll_chain) shows the channel every block
+    /// that it missed. What is put back must be as new as what was lost.
     pub fn damage(&self) -> impl Iterator<Item = &Damage> {
         self.channels.damage()
     }
@@ -484,7 +488,11 @@ impl Driver {
 
     pub(crate) fn warm(&mut self, channel_id: ChannelId) -> Result<(), EngineError> {
         let stream = Stream::Channel(channel_id);
-        self.channels.warm(channel_id, self.logs.store(stream))
+        let warmed = self.channels.warm(channel_id, self.logs.store(stream));
+        if warmed.is_err() && self.channels.is_damaged(channel_id) {
+            self.note_apart(channel_id)?;
+        }
+        warmed
     }
 
     /// Reads every monitor that a plan over `scope` may ask for. One that cannot be read is set

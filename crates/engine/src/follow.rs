@@ -29,7 +29,7 @@ impl Driver {
     /// followed before stays, and the next call goes on from there.
     pub fn poll_chain(&mut self) -> Result<BlockRef, EngineError> {
         let caught_up = self.catch_up();
-        let followed = self.follow();
+        let followed = self.rescan().and_then(|()| self.follow());
         let given_up = self.give_up_overdue();
         let height = match &followed {
             // A full disk must not let a thief go: time passes although nothing can be written.
@@ -140,7 +140,11 @@ impl Driver {
     }
 
     /// Returns the records that a block brings to the channels it concerns.
-    fn connected(&self, block: BlockRef, body: &RawBlock) -> Result<Vec<Entry>, EngineError> {
+    pub(crate) fn connected(
+        &self,
+        block: BlockRef,
+        body: &RawBlock,
+    ) -> Result<Vec<Entry>, EngineError> {
         let index = &self.channels.index;
         let mut concerned = index.matches(body);
         for channel_id in index.due(block.height) {

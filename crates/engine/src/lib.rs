@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod act;
+mod apart;
 mod channels;
 mod damage;
 mod deliver;

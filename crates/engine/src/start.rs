@@ -18,6 +18,7 @@ use lastword_types::{
 };
 use lastword_wire as wire;
 
+use crate::apart::Apart;
 use crate::channels::{self, Cards};
 use crate::damage::{Damage, DamagedPart};
 use crate::driver::Driver;
@@ -93,6 +94,7 @@ impl Driver {
             forwards: ports.forwards,
             channel_book: ports.channels,
             advice: Vec::new(),
+            apart: Apart::default(),
             mended: Vec::new(),
             books_end: None,
             book_growth,
@@ -108,6 +110,7 @@ impl Driver {
         };
         driver.note_deadlines();
         driver.write_mended(mended)?;
+        driver.read_notes()?;
         driver.leave_unknown_blocks()?;
         Ok(Starting::new(driver, wanted, mark))
     }

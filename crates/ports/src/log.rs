@@ -16,7 +16,7 @@ pub enum Stream {
     Channel(ChannelId),
     /// The records of the payment book.
     Payments,
-    /// The tip of the chain; it has a card and no records.
+    /// The tip of the chain, on a card; its records are of channels that did not see it.
     Chain,
     /// What payments came to that the book has dropped, in one of many parts that a payment's id
     /// chooses; it has records and no card.

@@ -10,6 +10,7 @@ use lastword_types::{Card, ChannelId, HtlcOrigin, PaymentState, RemovalReason};
 use lastword_wire as wire;
 
 use crate::claim::{self, PREIMAGE};
+use crate::crash::die_at;
 
 use crate::node::{Logs, Node, Stores, ports_on};
 use crate::stores::{AwayStore, Damage, DamagedStore};
@@ -422,4 +423,106 @@ fn a_store_that_cannot_be_read_now_sets_no_channel_apart() {
     assert_eq!(source.kind, StoreErrorKind::Retry);
     let node = Node::start(&world, stores);
     assert!(node.is_known(first.id()));
+}
+
+/// Two channels with a payment each; the bytes of channel 0 cannot be read by the node that is
+/// returned.
+fn one_apart(logs: Logs) -> (World, Node, Payment) {
+    let (mut world, mut node) = Node::with_channels(logs, &[ANCHORS, STATIC]);
+    let first = world.payment(1, &[Part(0, 50_000, 100)]);
+    node.pay(&first);
+    let stores = node.stores.image(Survivors::SyncedOnly);
+    drop(node);
+    let node = start_damaged(&world, stores, 0, Damage::Whole);
+    (world, node, first)
+}
+
+/// The chain goes on while a channel is set apart. Once it can be read again it is shown what it
+/// missed, whatever the node had followed, and however often it started in between.
+#[test]
+fn a_channel_that_can_be_read_again_sees_the_blocks_that_it_missed() {
+    for logs in [Logs::One, Logs::Two] {
+        for reorg in [0, 3] {
+            let place = format!("{logs:?}, {reorg}");
+            let (mut world, mut node, first) = one_apart(logs);
+            node.mine_and_poll(&world, 2);
+            if reorg > 0 {
+                // Also blocks that the channel had seen.
+                world.chain.lock().reorg(reorg);
+                node.poll();
+            }
+            world.peer_closes(0);
+            world.peer_claims(&first, 0);
+            node.mine_and_poll(&world, 3);
+            assert_eq!(node.tell(), [], "{place}");
+            let stores = node.stores.image(Survivors::SyncedOnly);
+            drop(node);
+            let mut node = start_damaged(&world, stores, 0, Damage::Whole);
+            node.mine_and_poll(&world, 150);
+            let mut node = node.crash(&world, Survivors::SyncedOnly);
+            assert_eq!(node.damaged(), [], "{place}");
+            assert_eq!(node.tell(), [], "{place}: it has not seen them yet");
+            node.poll();
+            assert_eq!(node.tell(), [first.sent(), first.path_taken(0)], "{place}");
+            let mut node = node.crash(&world, Survivors::SyncedOnly);
+            let records = node.stores.records();
+            node.poll();
+            assert_eq!(node.tell(), [], "{place}");
+            assert_eq!(node.stores.records(), records, "{place}: once");
+        }
+    }
+}
+
+/// The peer steals while the channel is set apart, and is punished when it can be read again.
+#[test]
+fn a_theft_that_a_damaged_channel_missed_is_punished_when_it_is_back() {
+    let (mut world, mut node) = Node::with_channels(Logs::One, &[ANCHORS, STATIC]);
+    for n in [1, 2] {
+        let payment = world.payment(n, &[Part(0, 50_000, 100)]);
+        node.pay(&payment);
+    }
+    let held = world.channels[0].remote[1].clone();
+    let revoked = world.channels[0].peers_commitment_of(&held);
+    let stores = node.stores.image(Survivors::SyncedOnly);
+    drop(node);
+    let mut node = start_damaged(&world, stores, 0, Damage::Whole);
+    world.confirm(&revoked);
+    node.mine_and_poll(&world, 2);
+    let mut node = node.crash(&world, Survivors::SyncedOnly);
+    node.poll();
+    world.mine(1);
+    node.poll();
+    let state = node.state(0);
+    let txid = revoked.compute_txid();
+    let spent = state.output_spends.keys().filter(|outpoint| outpoint.txid == txid).count();
+    assert!(spent >= 2, "{:?}", state.output_spends);
+}
+
+/// Wherever the process dies while the channel is shown what it missed: it sees all of it, and what
+/// follows is told once.
+#[test]
+fn a_crash_while_a_channel_sees_what_it_missed_loses_no_block() {
+    let mut points = 0;
+    for survivors in [Survivors::SyncedOnly, Survivors::Prefix(1), Survivors::Everything] {
+        for boundary in 1.. {
+            let (mut world, mut node, first) = one_apart(Logs::One);
+            world.peer_closes(0);
+            world.peer_claims(&first, 0);
+            node.mine_and_poll(&world, 3);
+            let stores = node.stores.image(Survivors::SyncedOnly);
+            drop(node);
+            let is_whole = die_at(&world, &stores, boundary, |driver| {
+                driver.poll_chain().unwrap();
+            });
+            let mut node = Node::start(&world, stores.image(survivors));
+            node.poll();
+            let place = format!("{survivors:?}, {boundary}");
+            assert_eq!(node.tell(), [first.sent(), first.path_taken(0)], "{place}");
+            points += 1;
+            if is_whole {
+                break;
+            }
+        }
+    }
+    assert!(points > 6, "{points}");
 }
