@@ -10,7 +10,7 @@ use lastword_store::RedbStore;
 use lastword_types::{BookEpoch, Card, ChannelId, HtlcDirection, MonitorRecord};
 use lastword_wire::{encode_card, encode_monitor_record, encode_monitor_state};
 
-use crate::memory::channel_id;
+use crate::quiet::channel_id;
 use crate::restart::Folder;
 use crate::tape::Tape;
 use crate::{Line, Result};

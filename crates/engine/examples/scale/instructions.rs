@@ -14,7 +14,7 @@ use lastword_store::MemoryStore;
 use lastword_wire::decode_card;
 
 use crate::undelivered::Monitors;
-use crate::{Result, block, memory, restart, update};
+use crate::{Result, block, quiet, restart, update};
 
 /// The word by which a part is asked for.
 pub(crate) const PART: &str = "--instructions";
@@ -71,7 +71,7 @@ pub(crate) fn run(part: &str, is_planted: bool) -> Result<()> {
                         drop(card.map(|card| black_box(decode_card(card.body))));
                     })?;
                 }
-                Ok::<_, Box<dyn Error>>(Driver::start(memory::ports(Box::new(store)))?)
+                Ok::<_, Box<dyn Error>>(Driver::start(quiet::ports(Box::new(store)))?)
             })?;
             assert_eq!(driver.damaged(), []);
         }

@@ -17,6 +17,8 @@ mod instructions;
 mod mass;
 mod memory;
 mod plan;
+#[path = "../quiet/mod.rs"]
+mod quiet;
 mod restart;
 mod soak;
 #[path = "../tape/mod.rs"]

@@ -33,7 +33,8 @@ use lastword_types::{
 };
 use lastword_wire::{encode_card, encode_chain_tip, encode_monitor_state};
 
-use crate::memory::{channel_id, resident_bytes as resident};
+use crate::memory::resident_bytes as resident;
+use crate::quiet::channel_id;
 use crate::restart::Folder;
 use crate::tape::{self, Tape, funding_outpoint};
 use crate::{Line, Result, thread_time};

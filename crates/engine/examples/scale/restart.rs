@@ -12,7 +12,7 @@ use lastword_types::{
 };
 use lastword_wire::{encode_card, encode_chain_tip, encode_monitor_record, encode_monitor_state};
 
-use crate::memory::{channel_id, ports, quiet_card, tip};
+use crate::quiet::{channel_id, ports, quiet_card, tip};
 use crate::tape::{Tape, funding_outpoint};
 use crate::{Line, Result, thread_time};
 

@@ -18,7 +18,7 @@ use lastword_ports::{
 };
 use lastword_types::{BlockRef, ChannelId, CommitmentNumber, PerCommitmentSecret};
 
-use crate::memory::tip;
+use crate::quiet::tip;
 
 /// Blocks that the chain keeps: a node is never further behind.
 const KEPT: usize = 200;

@@ -17,7 +17,7 @@ use lastword_types::{Event, FeeRatePerKw, HtlcId, MonitorUpdate, PaymentId};
 use super::chain::{Chain, OneSigner};
 use super::peer::{Open, Peer};
 use crate::Result;
-use crate::memory::channel_id;
+use crate::quiet::channel_id;
 use crate::tape::Tape;
 
 /// Channels that are in use at a time.

@@ -11,9 +11,11 @@ use criterion::{BatchSize, BenchmarkId, Criterion};
 use lastword_chain::{RawBlock, WatchIndex};
 use lastword_types::ChannelId;
 
+use crate::shared::{self, CHANNELS};
+
 /// Measures everything, as the arguments of the program say.
 pub(crate) fn run() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = shared::criterion();
     block(&mut criterion);
     criterion.final_summary();
 }
@@ -21,7 +23,6 @@ pub(crate) fn run() {
 fn block(criterion: &mut Criterion) {
     let bytes = a_block();
     let mut group = criterion.benchmark_group("block");
-    group.sample_size(20);
     group.bench_function("decode", |bencher| {
         bencher.iter(|| deserialize::<Block>(black_box(&bytes)).is_ok());
     });
@@ -29,7 +30,7 @@ fn block(criterion: &mut Criterion) {
     group.bench_function("merkle", |bencher| {
         bencher.iter(|| black_box(&raw).has_committed_transactions());
     });
-    for channels in [1_000, 10_000, 100_000, 1_000_000] {
+    for channels in CHANNELS {
         let index = index(channels);
         group.bench_with_input(BenchmarkId::new("raw", channels), &index, |bencher, index| {
             let pass = |bytes| RawBlock::parse(bytes).map(|block| index.matches(&block).len());
