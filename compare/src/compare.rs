@@ -76,8 +76,8 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { ids: &["block-peer"], measure: scale::block_peer },
     Group { ids: &["restart", "restart-peer", "memory"], measure: scale::restart_and_memory },
     Group { ids: &["update"], measure: scale::update },
-    Group { ids: &["growth"], measure: scale::growth },
-    Group { ids: &["mass", "mass-memory"], measure: scale::mass },
+    Group { ids: &["growth", "growth-crowd"], measure: scale::growth },
+    Group { ids: &["mass", "mass-longest", "mass-memory"], measure: scale::mass },
     Group { ids: &["plan"], measure: scale::plan },
 ];
 
