@@ -17,6 +17,8 @@ use crate::meter::Result;
 
 const FUNDING_SAT: u64 = 16_000_000;
 const HTLC_MSAT: AmountMsat = AmountMsat(5_000_000);
+/// What is received at a time: above dust, and so little that the peer can pay for a long time.
+const RECEIVED_MSAT: AmountMsat = AmountMsat(600_000);
 
 /// A channel, as far as it has come.
 pub(crate) struct Channel {
@@ -72,14 +74,14 @@ impl Channel {
         let htlc = self.htlc(direction);
         let htlc_id = htlc.htlc_id;
         let preimage = preimage(direction, htlc_id);
-        self.balances_msat[1] -= HTLC_MSAT.0;
+        self.balances_msat[1] -= RECEIVED_MSAT.0;
         self.pending += 1;
         let local = self.next_local(vec![HtlcAdded::New(htlc)], vec![])?;
         let (remote, added) =
             self.next_remote(vec![HtlcAdded::Known { direction, htlc_id }], vec![])?;
         let added = [self.update(vec![local, remote]), self.update(vec![added])];
 
-        self.balances_msat[0] += HTLC_MSAT.0;
+        self.balances_msat[0] += RECEIVED_MSAT.0;
         self.pending -= 1;
         let reason = RemovalReason::Fulfilled { preimage };
         let removed = HtlcRemoved { direction, htlc_id, reason };
@@ -127,7 +129,10 @@ impl Channel {
         Htlc {
             direction,
             htlc_id,
-            amount_msat: HTLC_MSAT,
+            amount_msat: match direction {
+                HtlcDirection::Received => RECEIVED_MSAT,
+                HtlcDirection::Offered => HTLC_MSAT,
+            },
             payment_hash: preimage(direction, htlc_id).payment_hash(),
             cltv_expiry: BlockHeight(800_144),
             origin,
