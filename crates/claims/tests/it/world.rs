@@ -381,5 +381,7 @@ fn htlc(id: u64, sat: u64) -> Htlc {
 }
 
 fn preimage(htlc_id: HtlcId) -> PaymentPreimage {
-    PaymentPreimage([u8::try_from(htlc_id.0).unwrap() + 1; 32])
+    let mut preimage = [0x5A; 32];
+    preimage[..8].copy_from_slice(&htlc_id.0.to_be_bytes());
+    PaymentPreimage(preimage)
 }

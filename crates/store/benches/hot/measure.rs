@@ -79,6 +79,6 @@ fn generate(path: &Path, channels: u32) {
             })
             .collect();
         store.append(&frames).expect("there is room");
-        store.sync().expect("the disk works");
+        let _durable = store.sync().expect("the disk works");
     }
 }
