@@ -18,7 +18,7 @@ use lastword_ports::{
 use redb::{Builder, StorageBackend, TableDefinition};
 
 use crate::engine::Engine;
-use crate::envelope::{RecordKey, RowKind, Seal, StreamKey, stream_key};
+use crate::envelope::{PieceKey, RecordKey, RowKind, Seal, StreamKey, stream_key};
 use crate::fault::{NOWHERE, engine_error, guarded, place, poisoned, refused};
 use crate::head::{Head, Meta};
 use crate::journal::{Cut, Entry, Journal};
@@ -28,6 +28,12 @@ const META: TableDefinition<'static, u8, &[u8]> = TableDefinition::new("meta");
 const RECORDS: TableDefinition<'static, &RecordKey, &[u8]> = TableDefinition::new("records");
 const HEADS: TableDefinition<'static, &StreamKey, &[u8]> = TableDefinition::new("heads");
 const SNAPSHOTS: TableDefinition<'static, &StreamKey, &[u8]> = TableDefinition::new("snapshots");
+/// What of a snapshot is behind its first [`PIECE_BYTES`], in their order.
+const PIECES: TableDefinition<'static, &PieceKey, &[u8]> = TableDefinition::new("pieces");
+
+/// The bytes of a snapshot that are in one row. The engine lays a longer row out in a power of two of
+/// pages, so that one of 282 kB would take 512 kB; a row of this size fits a page and fills it.
+const PIECE_BYTES: usize = 3_900;
 
 /// The most memory that the engine keeps pages in.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;

@@ -16,6 +16,17 @@ use lastword_types::ChannelId;
 
 /// The key of a stream; sorts as [`Stream`] does.
 pub(crate) type StreamKey = [u8; 33];
+
+/// The key of a piece of a snapshot: that of its stream, and which piece it is.
+pub(crate) type PieceKey = [u8; 37];
+
+/// Returns the key of a piece.
+pub(crate) fn piece_key(stream: &StreamKey, number: u32) -> PieceKey {
+    let mut key = [0; 37];
+    key[..33].copy_from_slice(stream);
+    key[33..].copy_from_slice(&number.to_be_bytes());
+    key
+}
 /// The key of a record; sorts by stream, then by position.
 pub(crate) type RecordKey = [u8; 41];
 

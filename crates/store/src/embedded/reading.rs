@@ -6,9 +6,10 @@ use std::ops::{Bound, ControlFlow};
 use lastword_ports::{CardVisitor, Lsn, Place, StoreError, StoreErrorKind, StoredCard, Stream};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
-use super::{HEADS, RECORDS, RedbStore, SNAPSHOTS, opening};
+use super::{HEADS, PIECES, RECORDS, RedbStore, SNAPSHOTS, opening};
 use crate::envelope::{
-    RecordKey, RowKind, Seal, StreamKey, position_in, record_key, stream_key, stream_of, take_u64,
+    PieceKey, RecordKey, RowKind, Seal, StreamKey, piece_key, position_in, record_key, stream_key,
+    stream_of, take_u64,
 };
 use crate::fault::{NOWHERE, corrupt, engine_error, guarded, place};
 use crate::head::{Card, Head};
@@ -100,11 +101,32 @@ impl RedbStore {
             let row = self.table(SNAPSHOTS)?.get(&key).map_err(|e| reading(e, place))?;
             match (at, row) {
                 (None, None) => Ok(None),
-                (Some(at), Some(row)) => self.open_snapshot(&key, place, at, row.value()).map(Some),
+                (Some(at), Some(row)) => {
+                    let mut whole = row.value().to_vec();
+                    self.add_pieces(&key, &mut whole)?;
+                    self.open_snapshot(&key, place, at, &whole).map(Some)
+                }
                 (Some(_), None) => Err(corrupt(place, "the snapshot is missing")),
                 (None, Some(_)) => Err(corrupt(place, "a snapshot that no head names")),
             }
         })
+    }
+
+    /// Adds what of a snapshot is in rows of its own. A file of before there were any has none.
+    fn add_pieces(&self, key: &StreamKey, whole: &mut Vec<u8>) -> Result<(), StoreError> {
+        let transaction = self.database.begin_read().map_err(|e| reading(e, NOWHERE))?;
+        let pieces = match transaction.open_table(PIECES) {
+            Ok(pieces) => pieces,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            Err(error) => return Err(reading(error, NOWHERE)),
+        };
+        let (first, last) = (piece_key(key, 0), piece_key(key, u32::MAX));
+        let rows = pieces.range::<&PieceKey>(&first..=&last).map_err(|e| reading(e, NOWHERE))?;
+        for row in rows {
+            let (_, piece) = row.map_err(|e| reading(e, NOWHERE))?;
+            whole.extend_from_slice(piece.value());
+        }
+        Ok(())
     }
 
     fn open_snapshot(

@@ -3,9 +3,9 @@
 use lastword_ports::{LogId, StoreError, StoreErrorKind};
 use redb::{Database, ReadableDatabase, StorageBackend, TableError};
 
-use super::{HEADS, META, RECORDS, Recovered, RedbStore, SNAPSHOTS, opening};
+use super::{HEADS, META, PIECE_BYTES, PIECES, RECORDS, Recovered, RedbStore, SNAPSHOTS, opening};
 use crate::engine::Engine;
-use crate::envelope::{Seal, record_key};
+use crate::envelope::{Seal, piece_key, record_key};
 use crate::fault::{NOWHERE, corrupt, engine_error, guarded, refused};
 use crate::head::{META_KEY, Meta, MetaFault, NO_JOURNAL};
 use crate::journal::Journal;
@@ -88,8 +88,15 @@ impl RedbStore {
                 meta.streams += u64::from(old.is_none());
             }
             let mut snapshots = transaction.open_table(SNAPSHOTS)?;
+            let mut pieces = transaction.open_table(PIECES)?;
             for (key, row) in &self.pending.snapshots {
-                snapshots.insert(key, row.as_slice())?;
+                let (first, rest) = row.split_at(row.len().min(PIECE_BYTES));
+                snapshots.insert(key, first)?;
+                let (from, upto) = (piece_key(key, 0), piece_key(key, u32::MAX));
+                pieces.retain_in::<&[u8; 37], _>(&from..=&upto, |_, _| false)?;
+                for (number, piece) in (0..).zip(rest.chunks(PIECE_BYTES)) {
+                    pieces.insert(&piece_key(key, number), piece)?;
+                }
             }
             transaction.open_table(META)?.insert(META_KEY, meta.seal().as_slice())?;
         }

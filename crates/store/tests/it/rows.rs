@@ -11,6 +11,7 @@ const META: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("meta");
 const RECORDS: TableDefinition<'_, &[u8; 41], &[u8]> = TableDefinition::new("records");
 const HEADS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("heads");
 const SNAPSHOTS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("snapshots");
+const PIECES: TableDefinition<'_, &[u8; 37], &[u8]> = TableDefinition::new("pieces");
 
 /// Makes a store with records 1 to 5 of one channel, 6 of another and a snapshot at 5, changes its
 /// rows behind its back, and opens it again.
@@ -113,6 +114,56 @@ fn a_missing_snapshot_is_not_taken_for_none() {
     });
     let error = store.expect("it opens").latest(CHANNEL).expect_err("it is missing");
     assert_eq!((error.kind, error.place.position), (StoreErrorKind::Corrupt, Some(5)));
+}
+
+/// Bytes of a snapshot that lies in several rows.
+fn long(count: usize) -> Vec<u8> {
+    (0_u8..251).cycle().take(count).collect()
+}
+
+#[test]
+fn a_long_snapshot_comes_back_whole_after_one_of_any_other_length() {
+    let disks = Disks::default();
+    for count in [1, 3_891, 300_000, 3_892, 7_900, 40_000, 20_000, 0, 100_000] {
+        let mut store = disks.opened();
+        append(&mut store, CHANNEL, &[1]);
+        let at = sync(&mut store);
+        store.put(CHANNEL, at, &long(count)).expect("it works");
+        checkpoint(&mut store);
+        drop(store);
+        let found = disks.opened().latest(CHANNEL).expect("it works").expect("it is there");
+        assert!(found.at == at && found.body == long(count), "{count}");
+    }
+}
+
+#[test]
+fn a_snapshot_without_one_of_its_pieces_is_damaged_and_so_is_one_with_another_s() {
+    for change in [0_u32, 5, 25, 26] {
+        let disks = Disks::default();
+        let mut store = disks.opened();
+        append(&mut store, CHANNEL, &[1]);
+        let at = sync(&mut store);
+        store.put(CHANNEL, at, &long(100_000)).expect("it works");
+        checkpoint(&mut store);
+        drop(store);
+        let engine = Database::builder().create_with_backend(disks.database.clone());
+        let engine = engine.expect("it opens");
+        let transaction = engine.begin_write().expect("it works");
+        {
+            let mut pieces = transaction.open_table(PIECES).expect("it is there");
+            let mut key = [0; 37];
+            key[..33].copy_from_slice(&stream_key(CHANNEL));
+            key[33..].copy_from_slice(&change.to_be_bytes());
+            let was_there = pieces.remove(&key).expect("it works").is_some();
+            if !was_there {
+                pieces.insert(&key, b"behind the last".as_slice()).expect("it works");
+            }
+        }
+        transaction.commit().expect("it works");
+        drop(engine);
+        let error = disks.opened().latest(CHANNEL).expect_err("it is not whole");
+        assert_eq!((error.kind, error.place.stream), (StoreErrorKind::Corrupt, Some(CHANNEL)));
+    }
 }
 
 #[test]
