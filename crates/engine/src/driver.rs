@@ -221,6 +221,8 @@ impl Driver {
     ///
     /// [`EngineError::UnknownChannel`], [`EngineError::Damaged`] or what damaged it.
     pub fn monitor(&mut self, channel_id: ChannelId) -> Result<&Monitor, EngineError> {
+        // Whoever looks at all channels in turn must not have all of them in memory.
+        self.cool_quiet();
         self.warm(channel_id)?;
         Ok(&self.channels.get(channel_id)?.monitor)
     }

@@ -54,6 +54,15 @@ fn channels_touched_in_turn_leave_as_many_monitors_in_memory_as_before() {
 }
 
 #[test]
+fn channels_that_are_only_looked_at_leave_one_monitor_in_memory() {
+    let (_, mut node) = forgetful();
+    for index in [0, 1, 2, 1, 0] {
+        node.driver.balances(channel_id(index)).unwrap();
+        assert_eq!(warm(&node), 1);
+    }
+}
+
+#[test]
 fn a_monitor_with_something_to_do_stays_until_it_is_done() {
     let (mut world, mut node) = forgetful();
     let payment = world.payment(1, &[Part(0, 50_000, 12)]);
