@@ -51,7 +51,7 @@ cargo xtask COMMAND
   sim         a small network under every fault at once; --seeds N, --base B, --minutes M, --seed S,
               --keep STEPS, --all-faults, --json
   soak        a long life of a node with 100,000 channels: memory flat, each payment its last word;
-              --channels N, --blocks N, --seed S, --json
+              --channels N, --blocks N, --seed S, --json; --keep-all has to be caught
   model       every state of a model of the rules, in three modes; --json for a program
   mutants     a sample of the mutants of what decides payments, against the tests;
               --seed S, --sample N; needs cargo-mutants

@@ -96,11 +96,17 @@ impl Channel {
     /// Takes in that the network refused a transaction, if it is one of these.
     pub(crate) fn refused(&mut self, txid: Txid, refusal: Refusal) {
         let mut holding = self.packages.iter().filter(|(_, package)| package.holds(txid));
-        let Some((key, package)) = holding.next() else { return };
+        if let Some((key, _)) = holding.next() {
+            self.refused_at(*key, refusal);
+        }
+    }
+
+    /// Takes in that the network refused the transaction whose lowest output is this one.
+    pub(crate) fn refused_at(&mut self, key: OutPoint, refusal: Refusal) {
+        let Some(package) = self.packages.get(&key) else { return };
         match refusal {
             Refusal::Fee => self.offers.raise(package),
             Refusal::Other => {
-                let key = *key;
                 if let Some(package) = self.packages.remove(&key) {
                     self.offers.take_back(package);
                 }

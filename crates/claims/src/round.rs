@@ -6,7 +6,7 @@ use alloc::vec::{self, Vec};
 use bitcoin::{OutPoint, Transaction};
 use lastword_types::{BlockHeight, ChannelId};
 
-use crate::claims::Claims;
+use crate::claims::{Claims, Refusal};
 use crate::error::ClaimError;
 use crate::package::Package;
 use crate::purse::{Purse, Wallet};
@@ -97,9 +97,15 @@ impl<'c, 'p, 'w> Round<'c, 'p, 'w> {
         self.agenda.len() + self.ready.len()
     }
 
-    /// Takes in that a broadcaster refused a transaction; see [`Claims::refused`].
-    pub fn refused(&mut self, channel_id: ChannelId, txid: bitcoin::Txid, refusal: crate::Refusal) {
-        self.claims.refused(channel_id, txid, refusal);
+    /// Takes in that a broadcaster refused what was offered; see [`Claims::refused`], which this does
+    /// without a search.
+    pub fn refused(&mut self, offer: &Offer, refusal: Refusal) {
+        let Some(channel) = self.claims.channels.get_mut(&offer.channel_id) else { return };
+        let inputs = offer.transactions.first().into_iter().flat_map(|first| &first.input);
+        let claimed = inputs.map(|input| input.previous_output);
+        if let Some(key) = claimed.filter(|key| channel.packages.contains_key(key)).min() {
+            channel.refused_at(key, refusal);
+        }
     }
 
     /// Takes out what could not be done so far.

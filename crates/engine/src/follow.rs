@@ -210,11 +210,7 @@ impl Driver {
             made += 1;
             self.logs.progress(Progress::Claims { offered: made, left: round.left() });
             if let Err(error) = offered {
-                let refusal = refusal(error)?;
-                let txid = offer.transactions.first().map(Transaction::compute_txid);
-                if let Some(txid) = txid {
-                    round.refused(offer.channel_id, txid, refusal);
-                }
+                round.refused(&offer, refusal(error)?);
             }
         }
         for error in round.take_errors() {

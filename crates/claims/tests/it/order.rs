@@ -1,6 +1,6 @@
 //! In which order claims are made, when many are due at once.
 
-use lastword_claims::{Claims, Offer, Wallet};
+use lastword_claims::{Claims, Offer, Refusal, Wallet};
 use lastword_types::{BlockHeight, CommitmentFormat};
 
 use crate::wallet::Node;
@@ -67,4 +67,29 @@ fn when_coins_are_scarce_the_nearest_deadline_of_all_channels_has_them() {
     node.coins.coins.truncate(2);
     let made = offers(&mut node, &mut claims, usize::MAX);
     assert_eq!(deadlines(&made), [100, 101].map(|blocks| LATE.plus(blocks)));
+}
+
+#[test]
+fn an_offer_that_is_refused_is_the_only_one_that_is_made_anew() {
+    let (_, mut node, mut claims) = three();
+    let before = offers(&mut node, &mut claims, usize::MAX);
+    for (refusal, place) in [(Refusal::Fee, 3), (Refusal::Other, 7)] {
+        let Node { signer, coins, fees } = &mut node;
+        // The coin of the one that is refused is gone.
+        let spent = before[place].transactions[0].input[1].previous_output;
+        coins.coins.retain(|coin| coin.outpoint != spent || refusal == Refusal::Fee);
+        let mut wallet = Wallet { signer, coins, fees };
+        let mut round = claims.begin(LATE, &mut wallet);
+        while let Some(offer) = round.next() {
+            if offer.transactions == before[place].transactions {
+                round.refused(&offer, refusal);
+            }
+        }
+    }
+    node.coins.coins.clear();
+    let after = offers(&mut node, &mut claims, usize::MAX);
+    let stayed = |offer: &&Offer| after.contains(offer);
+    assert_eq!(before.iter().filter(stayed).count(), 10, "one pays more and one is gone");
+    let again: Vec<_> = before.iter().filter(|offer| !after.contains(offer)).collect();
+    assert_eq!(again, [&before[3], &before[7]]);
 }

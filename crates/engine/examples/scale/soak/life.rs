@@ -104,6 +104,7 @@ pub(crate) struct Life {
     bomb: Bomb,
     driver: Option<Driver>,
     dice: Dice,
+    quiet_bytes: usize,
     channels: u32,
     /// The next channel that was never in use.
     fresh: u32,
@@ -117,7 +118,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn begin(path: &Path, channels: u32, seed: u64) -> Result<Self> {
+    pub(crate) fn begin(path: &Path, channels: u32, seed: u64, keeps_all: bool) -> Result<Self> {
         let pattern = Tape::new(channel_id(0))?;
         let mut life = Self {
             path: path.to_owned(),
@@ -126,6 +127,7 @@ impl Life {
             bomb: Bomb::default(),
             driver: None,
             dice: Dice(seed),
+            quiet_bytes: if keeps_all { usize::MAX } else { QUIET_BYTES },
             channels,
             fresh: 0,
             pool: Vec::new(),
@@ -165,7 +167,7 @@ impl Life {
             channels: Box::new(NoChannels),
             observer: Box::new(self.bomb.clone()),
         })?;
-        driver.keep_quiet_bytes(QUIET_BYTES);
+        driver.keep_quiet_bytes(self.quiet_bytes);
         self.driver = Some(driver);
         Ok(())
     }
