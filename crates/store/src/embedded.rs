@@ -68,7 +68,8 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// store with the position; that of the last batch alone cannot be told from a torn tail.
 ///
 /// Damage to the engine's two commit slots, in the first bytes of the file, cannot be told from a
-/// commit that a crash tore: the store opens as an earlier sync left it.
+/// commit that a crash tore: the store opens as the checkpoint before left it, with what the journal
+/// held then, and is refused where the journal has begun anew since.
 ///
 /// # Examples
 ///
