@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lastword_engine::{DamagedPart, Survey, survey};
 use lastword_ports::Stream;
@@ -24,6 +24,8 @@ struct StoreObject {
     undelivered: u64,
     payments: u64,
     kinds: BTreeMap<String, KindObject>,
+    /// The position behind which a tail of the journal was cut that a crash had torn.
+    cut_behind: Option<u64>,
     damage: Vec<DamageObject>,
 }
 
@@ -68,6 +70,8 @@ fn read(file: &Path) -> Result<StoreObject, SimError> {
         return Err(SimError::with("the file is empty", file.display().to_string()));
     }
     let mut store = RedbStore::open(file).trying("open the store")?;
+    let journal = std::fs::metadata(journal_of(file)).trying("find the journal")?.len();
+    let cut_behind = store.recovered().cut.map(|cut| cut.behind);
     let mut damage = Vec::new();
     store
         .verify(&mut |error| {
@@ -96,15 +100,23 @@ fn read(file: &Path) -> Result<StoreObject, SimError> {
         .map(|(kind, amount)| (kind, KindObject { count: amount.count, bytes: amount.bytes }));
     Ok(StoreObject {
         file: file.display().to_string(),
-        file_bytes: metadata.len(),
+        file_bytes: metadata.len() + journal,
         channels,
         closed,
         archived,
         undelivered,
         payments,
         kinds: kinds.collect(),
+        cut_behind,
         damage,
     })
+}
+
+/// The other file of a store.
+fn journal_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".journal");
+    name.into()
 }
 
 fn part_name(part: DamagedPart) -> &'static str {
@@ -145,6 +157,9 @@ fn print_table(store: &StoreObject, out: &mut impl Write) -> io::Result<()> {
     )?;
     for (kind, KindObject { count, bytes }) in &store.kinds {
         writeln!(out, "  {kind:<28} {count:>8} {bytes:>12} bytes")?;
+    }
+    if let Some(position) = store.cut_behind {
+        writeln!(out, "  a torn tail of the journal was cut behind position {position}")?;
     }
     for DamageObject { stream, position, part, what } in &store.damage {
         let stream = stream.as_deref().unwrap_or("somewhere");

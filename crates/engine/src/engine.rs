@@ -130,8 +130,9 @@ impl Engine {
             Ok(driver) => {
                 let timer = Timer { commands: weak, runtime };
                 let handlers = Handlers::new(handler);
+                let syncers = Syncers { timer: timer.clone(), threads: Vec::new() };
                 let (waiting, syncs) = (BTreeMap::new(), 0);
-                let shell = Shell { driver, handlers, timer, waiting, syncs };
+                let shell = Shell { driver, handlers, timer, waiting, syncs, syncers };
                 if started.send(Ok(())).is_ok() {
                     shell.run(inbox);
                 }
@@ -386,6 +387,33 @@ struct Shell {
     waiting: BTreeMap<Ticket, Answer>,
     /// Syncs that run on threads of their own.
     syncs: usize,
+    syncers: Syncers,
+}
+
+/// The threads that syncs run on, started when they are first needed: one for each log that can sync
+/// while it is used on.
+struct Syncers {
+    timer: Timer,
+    threads: Vec<std::sync::mpsc::Sender<SyncJob>>,
+}
+
+impl Syncers {
+    /// Hands a job to a thread that has none, the `nth`, and says whether there is one.
+    fn run(&mut self, nth: usize, job: SyncJob) -> bool {
+        if nth == self.threads.len() {
+            let (jobs, inbox) = std::sync::mpsc::channel::<SyncJob>();
+            let timer = self.timer.clone();
+            let work = move || {
+                for job in inbox {
+                    timer.send(Command::Synced(job.run()));
+                }
+            };
+            if spawn("lastword-sync", work) {
+                self.threads.push(jobs);
+            }
+        }
+        self.threads.get(nth).is_some_and(|thread| thread.send(job).is_ok())
+    }
 }
 
 impl Shell {
@@ -484,8 +512,7 @@ impl Shell {
         if job.is_done() {
             return self.synced(job.run());
         }
-        let timer = self.timer.clone();
-        if spawn("lastword-sync", move || timer.send(Command::Synced(job.run()))) {
+        if self.syncers.run(self.syncs, job) {
             self.syncs += 1;
         } else {
             self.finish();

@@ -53,6 +53,48 @@ fn the_stores_of_a_demo_are_sound_and_a_flipped_bit_is_named() {
     }
 }
 
+/// Stores of a node as the first version of the store's format left them, after 65 kills: every record
+/// is read, and they get the journals that they lack.
+#[test]
+fn the_stores_of_the_first_version_are_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
+    let count = |store: &Value, kind: &str| store["kinds"][kind]["count"].as_u64();
+    for name in ["monitors.redb", "book.redb"] {
+        fs::copy(kept.join(name), folder.path().join(name)).unwrap();
+    }
+    for _ in 0..2 {
+        let (is_sound, monitors) = verify(&folder.path().join("monitors.redb"));
+        assert!(is_sound, "{monitors}");
+        assert_eq!((&monitors["channels"], &monitors["closed"]), (&11.into(), &10.into()));
+        for (kind, expected) in [
+            ("Card", 11),
+            ("ChainTip", 1),
+            ("Monitor(Claim)", 5),
+            ("Monitor(Connected)", 103),
+            ("Monitor(Created)", 11),
+            ("Monitor(Disconnected)", 19),
+            ("Monitor(Release)", 46),
+            ("Monitor(Update)", 171),
+        ] {
+            assert_eq!(count(&monitors, kind), Some(expected), "{kind}: {monitors}");
+        }
+        let (is_sound, book) = verify(&folder.path().join("book.redb"));
+        assert!(is_sound, "{book}");
+        assert_eq!(book["payments"], 23, "{book}");
+        for (kind, expected) in [
+            ("Payment(Adopted)", 17),
+            ("Payment(Decided)", 7),
+            ("Payment(Handled)", 12),
+            ("Payment(Intent)", 5),
+            ("Payment(Rebuilt)", 18),
+        ] {
+            assert_eq!(count(&book, kind), Some(expected), "{kind}: {book}");
+        }
+        assert!(folder.path().join("book.redb.journal").exists());
+    }
+}
+
 #[test]
 fn a_folder_that_is_not_empty_is_not_taken_for_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
