@@ -3,7 +3,7 @@
 use crate::run::{cargo, check};
 
 /// What runs in CI: a few seconds.
-pub(crate) const CI: [&str; 4] = ["--channels", "2000", "--blocks", "240"];
+pub(crate) const CI: [&str; 4] = ["--channels", "2000", "--blocks", "120"];
 
 /// Runs it; the arguments are the soak's.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
