@@ -56,7 +56,7 @@ pub(crate) fn streams() -> impl Iterator<Item = Stream> {
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
     waiting: VecDeque<(PaymentId, Generation)>,
-    /// How many of them there were when none could go: they are looked at again when there are more.
+    /// How many of them there were when few could go: they are looked at again when there are more.
     stuck: usize,
     /// The stream that is looked at next for what is older than the horizon.
     next_part: u16,
@@ -91,7 +91,8 @@ impl Driver {
             return Ok(());
         }
         let dropped = self.drop_batch()?;
-        self.finished.stuck = if dropped == 0 { self.finished.waiting.len() } else { 0 };
+        let is_stuck = 2 * dropped < BATCH;
+        self.finished.stuck = if is_stuck { self.finished.waiting.len() } else { 0 };
         self.prune_finished()
     }
 

@@ -1,5 +1,6 @@
 //! `lastword verify`: what a real run left, whole and damaged.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -35,14 +36,8 @@ fn the_stores_of_a_demo_are_sound_and_a_flipped_bit_is_named() {
 
     // The head of every update: magic, kind, version, the first type, its length, the channel's id.
     let file = kept.join("monitors.redb");
-    let mut bytes = fs::read(&file).unwrap();
-    let head = b"LW\x02\x01\x00";
-    let found: Vec<usize> =
-        (0..bytes.len() - head.len()).filter(|at| bytes[*at..].starts_with(head)).collect();
-    for at in &found {
-        bytes[at + 5] ^= 1;
-    }
-    fs::write(&file, bytes).unwrap();
+    let sound = fs::read(&file).unwrap();
+    fs::write(&file, flipped(&sound, b"LW\x02\x01\x00")).unwrap();
     let (is_sound, monitors) = verify(&file);
     assert!(!is_sound, "{monitors}");
     let damage = monitors["damage"].as_array().unwrap();
@@ -51,6 +46,25 @@ fn the_stores_of_a_demo_are_sound_and_a_flipped_bit_is_named() {
         assert_eq!(place["what"], "the record is damaged", "{place}");
         assert!(place["position"].is_u64() && place["stream"].is_string(), "{place}");
     }
+
+    // Every card: each channel is named, and none hides another.
+    fs::write(&file, flipped(&sound, b"LW\x23\x01\x00")).unwrap();
+    let (is_sound, monitors) = verify(&file);
+    assert!(!is_sound, "{monitors}");
+    let damage = monitors["damage"].as_array().unwrap();
+    let named: BTreeSet<&str> =
+        damage.iter().filter_map(|place| place["stream"].as_str()).collect();
+    assert_eq!(named.len() as u64, channels, "{monitors}");
+}
+
+/// Flips a bit behind every place where a record begins like this.
+fn flipped(sound: &[u8], head: &[u8]) -> Vec<u8> {
+    let mut bytes = sound.to_vec();
+    let found = (0..sound.len() - head.len()).filter(|at| sound[*at..].starts_with(head));
+    for at in found {
+        bytes[at + 5] ^= 1;
+    }
+    bytes
 }
 
 /// Stores of a node as the first version of the store's format left them, after 65 kills: every record
