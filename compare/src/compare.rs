@@ -65,7 +65,7 @@ pub(crate) const GROUPS: &[Group] = &[
         ],
         measure: |_| formats(100, &HUNDRED),
     },
-    Group { ids: &["durable.channels_100"], measure: concurrent },
+    Group { ids: &["durable.channels_100", "cpu.channels_100"], measure: concurrent },
     Group { ids: &["durable.channel_1", "block.alone"], measure: alone },
     Group { ids: &["written.alone"], measure: written_alone },
     Group { ids: &["cpu.update", "written.batch_100", "block.batch_100"], measure: batched },
@@ -166,14 +166,26 @@ fn concurrent(setting: &Setting) -> Result<Vec<Row>> {
         ours.push(ours_of(&tape, ours::concurrent(folder, &tape)?));
         theirs.push(peer.run(folder, true)?);
     }
-    Ok(vec![Row {
-        id: "durable.channels_100",
-        what: "durable updates, 100 channels concurrently",
-        unit: "updates/s",
-        ours: over(&ours, Run::rate),
-        peer: Some((over(&theirs, Run::rate), LDK)),
-        bar: Bar::TimesAtLeast(20.0),
-    }])
+    let row = |id, what, unit, figure: fn(&Run) -> f64, bar| {
+        let peer = Some((over(&theirs, figure), LDK));
+        Row { id, what, unit, ours: over(&ours, figure), peer, bar }
+    };
+    Ok(vec![
+        row(
+            "durable.channels_100",
+            "durable updates, 100 channels concurrently",
+            "updates/s",
+            Run::rate,
+            Bar::TimesAtLeast(20.0),
+        ),
+        row(
+            "cpu.channels_100",
+            "processor time of such an update, all threads",
+            "µs",
+            Run::processor_micros,
+            Bar::None,
+        ),
+    ])
 }
 
 /// Ours, LDK's and the bare append take turns of a few updates, so that whatever else the disk does
