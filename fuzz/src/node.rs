@@ -19,10 +19,10 @@ const CHANNELS: [Stream; 3] = [
     Stream::Channel(ChannelId([0xC1; 32])),
     Stream::Channel(ChannelId([0xC2; 32])),
 ];
-/// Every so many scenarios one is taken.
-const SCENARIO_STRIDE: usize = 7;
-/// The inputs after which their nodes are stopped.
-const INPUTS: [usize; 3] = [2, 6, usize::MAX];
+/// The nodes that are damaged: from so many scenarios, evenly spread.
+const NODES_MAX: usize = 24;
+/// The inputs after which a node is stopped, in turn.
+const INPUTS: [usize; 4] = [2, 4, 7, usize::MAX];
 /// The most changes to a store in one run.
 const CHANGES_MAX: usize = 24;
 /// The most events that are handled after a start.
@@ -37,8 +37,7 @@ const EVENTS_MAX: usize = 200;
 /// If not.
 pub fn start(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let nodes = nodes();
-    let Some((rest, items)) = nodes.get(input.short() % nodes.len()) else { return };
+    let (rest, items) = node(input.byte());
     let mut items = items.clone();
     for _ in 0..CHANGES_MAX {
         if input.is_empty() {
@@ -111,16 +110,16 @@ enum What {
     Snapshot,
 }
 
-/// Nodes in the middle of their lives, and what their stores hold.
-fn nodes() -> &'static [(Rest, Vec<Item>)] {
-    static NODES: OnceLock<Vec<(Rest, Vec<Item>)>> = OnceLock::new();
-    NODES.get_or_init(|| {
-        let chosen = scenarios().into_iter().step_by(SCENARIO_STRIDE);
-        let rests = chosen.flat_map(|scenario| INPUTS.map(|inputs| Rest::after(scenario, inputs)));
-        rests
-            .map(|rest| (items_of(&rest.store()), rest))
-            .map(|(items, rest)| (rest, items))
-            .collect()
+/// Returns a node in the middle of its life, and what its store holds; each is made once.
+fn node(number: u8) -> &'static (Rest, Vec<Item>) {
+    static NODES: [OnceLock<(Rest, Vec<Item>)>; NODES_MAX] = [const { OnceLock::new() }; NODES_MAX];
+    let number = usize::from(number) % NODES_MAX;
+    NODES[number].get_or_init(|| {
+        let scenarios = scenarios();
+        let scenario = scenarios[number * scenarios.len() / NODES_MAX];
+        let rest = Rest::after(scenario, INPUTS[number % INPUTS.len()]);
+        let items = items_of(&rest.store());
+        (rest, items)
     })
 }
 

@@ -31,27 +31,32 @@ const CHANGES_MAX: usize = 64;
 ///
 /// If it panics.
 pub fn store(bytes: &[u8]) {
-    embed_panics();
-    let mut input = Input(bytes);
-    let files = match input.byte() % 4 {
+    static LAST: Mutex<String> = Mutex::new(String::new());
+    static ONCE: Once = Once::new();
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    // libFuzzer's hook ends the process at every panic, those that the store catches too. So another
+    // is in its place, and what comes through to here ends the process.
+    ONCE.call_once(|| set_hook(Box::new(move |panic| *last() = panic.to_string())));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let found = look(files_of(Input(bytes)));
+        canary(found.is_some_and(|found| found.is_canary()));
+    }));
+    if result.is_err() {
+        eprintln!("a panic came out: {}", last());
+        std::process::abort();
+    }
+}
+
+/// Makes a store's files of the fuzzer's bytes.
+fn files_of(mut input: Input<'_>) -> Files {
+    match input.byte() % 4 {
         0 => {
             let length = input.short();
             [input.take(length).to_vec(), input.0.to_vec()]
         }
         1 => [sound()[0].clone(), input.0.to_vec()],
         _ => damaged(&mut input),
-    };
-    // libFuzzer ends the process at every panic, those that the store catches too; so its hook is
-    // away, and what comes through to here is said again.
-    let result = catch_unwind(AssertUnwindSafe(|| look(files)));
-    let Ok(found) = result else { panic!("a panic came out of the store") };
-    canary(found.is_some_and(|found| found.is_canary()));
-}
-
-/// Takes away the hook that ends the process at a panic.
-fn embed_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| set_hook(Box::new(|_| {})));
+    }
 }
 
 /// The database and the journal of a store.
@@ -245,8 +250,10 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let range = part(offset, data.len())?;
         let mut bytes = self.bytes();
-        let place = bytes.get_mut(range).ok_or(io::ErrorKind::UnexpectedEof)?;
-        place.copy_from_slice(data);
+        if bytes.len() < range.end {
+            bytes.resize(range.end, 0);
+        }
+        bytes[range].copy_from_slice(data);
         Ok(())
     }
 }

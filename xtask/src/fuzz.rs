@@ -62,8 +62,9 @@ const TARGETS: [Target; 13] = [
     Target { name: "wire_event", seeds: Seeds::Golden("event_"), malloc_mb: 4 },
     Target { name: "recovery_store", seeds: Seeds::None, malloc_mb: 64 },
     Target { name: "recovery_start", seeds: Seeds::None, malloc_mb: 16 },
-    Target { name: "chain_raw_block", seeds: Seeds::Files("block"), malloc_mb: 8 },
-    Target { name: "chain_monitor", seeds: Seeds::Measured("monitor_state"), malloc_mb: 16 },
+    // The decoder that these are compared with, or made by, reserves up to 16 MB for a claim.
+    Target { name: "chain_raw_block", seeds: Seeds::Files("block"), malloc_mb: 20 },
+    Target { name: "chain_monitor", seeds: Seeds::Measured("monitor_state"), malloc_mb: 20 },
 ];
 
 struct Arguments {
