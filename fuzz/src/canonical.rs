@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use lastword_types::{Event, MonitorRecord, PaymentRecord, UpdateStep};
 use lastword_wire::{
     Frame, WireError, decode_book_mark, decode_book_state, decode_card, decode_chain_tip,
     decode_event, decode_monitor_record, decode_monitor_state, decode_payment_record,
@@ -27,24 +26,23 @@ pub fn frame(bytes: &[u8]) {
         assert_eq!(record.value, &bytes[record.value_offset..offset]);
     }
     assert_eq!(offset, bytes.len());
-    // A type and a length of more than one byte each.
-    canary(frame.records.iter().any(|it| it.tlv_type > 0xFFFF && it.value.len() > 0xFC));
+    // A type of more than one byte, with something in it.
+    canary(frame.records.iter().any(|it| it.tlv_type > 0xFC && !it.value.is_empty()));
 }
 
-/// Asserts that bytes are refused, or the one encoding of a value that comes back the same; returns
-/// the value.
+/// Asserts that bytes are refused, or the one encoding of a value that comes back the same.
 ///
 /// Every type that is known is even, so the odd ones are those that a reader skips.
 fn refused_or_canonical<T: Debug + PartialEq>(
     bytes: &[u8],
     decode: fn(&[u8]) -> Result<T, WireError>,
     encode: fn(&T) -> Vec<u8>,
-) -> Option<T> {
+) {
     let value = match decode(bytes) {
         Ok(value) => value,
         Err(refusal) => {
             assert!(refusal.offset() <= bytes.len(), "{refusal}");
-            return None;
+            return;
         }
     };
     let frame = Frame::parse(bytes).expect("what was decoded is framed");
@@ -55,7 +53,8 @@ fn refused_or_canonical<T: Debug + PartialEq>(
     let encoded = encode(&value);
     assert_eq!(encoded, known, "a second encoding was accepted");
     assert_eq!(decode(&encoded).as_ref(), Ok(&value), "a value does not come back");
-    Some(value)
+    // A sound record with a type in its place that a later writer may have put there.
+    canary(known != bytes);
 }
 
 /// Believes that bytes are refused or the one encoding of a monitor record.
@@ -64,10 +63,7 @@ fn refused_or_canonical<T: Debug + PartialEq>(
 ///
 /// If they are not.
 pub fn monitor_record(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_monitor_record, encode_monitor_record);
-    // An update that says the same thing twice over.
-    let is_twice = |steps: &[UpdateStep]| steps.len() > 2 && steps[1] == steps[2];
-    canary(matches!(&value, Some(MonitorRecord::Update(update)) if is_twice(&update.steps)));
+    refused_or_canonical(bytes, decode_monitor_record, encode_monitor_record);
 }
 
 /// Believes that bytes are refused or the one encoding of a payment record.
@@ -76,9 +72,7 @@ pub fn monitor_record(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn payment_record(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_payment_record, encode_payment_record);
-    // A payment in more parts than any file that is known.
-    canary(matches!(&value, Some(PaymentRecord::Intent(intent)) if intent.parts.len() > 3));
+    refused_or_canonical(bytes, decode_payment_record, encode_payment_record);
 }
 
 /// Believes that bytes are refused or the one encoding of a monitor's snapshot.
@@ -87,9 +81,7 @@ pub fn payment_record(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn monitor_state(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_monitor_state, encode_monitor_state);
-    let is_it = value.is_some_and(|state| state.is_archived && state.forgotten.len() == 1);
-    canary(is_it);
+    refused_or_canonical(bytes, decode_monitor_state, encode_monitor_state);
 }
 
 /// Believes that bytes are refused or the one encoding of the payment book's snapshot.
@@ -98,8 +90,7 @@ pub fn monitor_state(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn book_state(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_book_state, encode_book_state);
-    canary(value.is_some_and(|state| state.payments.len() == 1));
+    refused_or_canonical(bytes, decode_book_state, encode_book_state);
 }
 
 /// Believes that bytes are refused or the one encoding of a card.
@@ -108,8 +99,7 @@ pub fn book_state(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn card(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_card, encode_card);
-    canary(value.is_some_and(|card| card.is_archived && card.watched.len() == 1));
+    refused_or_canonical(bytes, decode_card, encode_card);
 }
 
 /// Believes that bytes are refused or the one encoding of a chain tip.
@@ -118,8 +108,7 @@ pub fn card(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn chain_tip(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_chain_tip, encode_chain_tip);
-    canary(value.is_some_and(|tip| tip.recent.len() == 5 && tip.recent[3] == tip.recent[4]));
+    refused_or_canonical(bytes, decode_chain_tip, encode_chain_tip);
 }
 
 /// Believes that bytes are refused or the one encoding of what a book knows of its monitors' log.
@@ -128,8 +117,7 @@ pub fn chain_tip(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn book_mark(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_book_mark, encode_book_mark);
-    canary(value.is_some_and(|mark| mark.position > u64::from(u32::MAX)));
+    refused_or_canonical(bytes, decode_book_mark, encode_book_mark);
 }
 
 /// Believes that bytes are refused or the one encoding of an event.
@@ -138,7 +126,5 @@ pub fn book_mark(bytes: &[u8]) {
 ///
 /// If they are not.
 pub fn event(bytes: &[u8]) {
-    let value = refused_or_canonical(bytes, decode_event, encode_event);
-    // A path through a channel of number 0.
-    canary(matches!(&value, Some(Event::PaymentPathFailed { htlc, .. }) if htlc.htlc_id.0 == 0));
+    refused_or_canonical(bytes, decode_event, encode_event);
 }

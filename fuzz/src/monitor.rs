@@ -44,8 +44,8 @@ pub fn monitor(bytes: &[u8]) {
     let again = decode_monitor_state(&encoded).expect("what is written can be read");
     let again = Monitor::restore(again).expect("what lived can live on");
     assert_eq!(again.state(), monitor.state());
-    // It was open and its funding is spent, by a transaction of which an output is spent too.
-    canary(was_open && !monitor.state().output_spends.is_empty());
+    // It was open, and a block spends its funding.
+    canary(was_open && monitor.state().funding_spend.is_some());
 }
 
 /// Asks everything that a driver asks.

@@ -8,7 +8,7 @@ use lastword_engine::Driver;
 use lastword_explore::{Rest, scenarios};
 use lastword_ports::{Frame, SnapshotStore as _, Stream, UpdateLog as _};
 use lastword_testkit::CrashStore;
-use lastword_types::{ChannelId, Event, Generation};
+use lastword_types::{ChannelId, Event, Generation, PaymentId};
 
 use crate::canary;
 use crate::input::Input;
@@ -77,17 +77,17 @@ fn started(rest: &Rest, store: &CrashStore) -> Option<Driver> {
 }
 
 /// Handles what is told, and holds it against what was told before.
-fn live(driver: &mut Driver, words: &mut BTreeMap<Generation, Event>) {
+fn live(driver: &mut Driver, words: &mut BTreeMap<(PaymentId, Generation), Event>) {
     for _ in 0..EVENTS_MAX {
         let Some(event) = driver.next_event() else { break };
         let is_recorded = driver.event_returned(&event, true).is_ok();
-        let (Event::PaymentSent { generation, .. }
-        | Event::PaymentFailed { generation, .. }
-        | Event::PaymentUnknown { generation, .. }) = &event
+        let (Event::PaymentSent { payment_id, generation, .. }
+        | Event::PaymentFailed { payment_id, generation, .. }
+        | Event::PaymentUnknown { payment_id, generation, .. }) = &event
         else {
             continue;
         };
-        let before = words.insert(*generation, event.clone());
+        let before = words.insert((*payment_id, *generation), event.clone());
         // Told twice it is the same, and it is told twice only if the first time was not recorded.
         assert!(before.is_none() || !is_recorded, "{before:?}, and then {event:?}");
     }
