@@ -133,16 +133,16 @@ impl<'a> Living<'a> {
             if self.driver.payment(payment_id).is_some() {
                 continue;
             }
+            // With a book that came back older another incarnation may be all that is written down.
             let PaymentStatus::Past(past) = self.driver.payment_status(payment_id)? else {
-                return Err(Error(format!("{payment_id} was {word:?}, and nobody knows it")));
+                continue;
             };
             let outcome = past.into_iter().find(|(of, _)| *of == generation);
             let is_same = match outcome.map(|(_, outcome)| outcome.kind()) {
                 Some(OutcomeKind::Sent) => word == EventKind::Sent,
                 Some(OutcomeKind::Failed) => matches!(word, EventKind::Failed | EventKind::Probed),
                 Some(OutcomeKind::Unknown) => word == EventKind::Unknown,
-                // A book that came back older was never told of it, or its own is what is told.
-                None => self.case.memory.is_pruned,
+                None => true,
             };
             if !is_same {
                 return Err(Error(format!("{payment_id} was {word:?}, and is {outcome:?}")));
