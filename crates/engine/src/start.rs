@@ -67,7 +67,7 @@ impl Driver {
         let mut logs = Logs::new(ports.monitors, ports.books, ports.observer);
         let mark = check_mark(&mut logs)?;
         let mut source = ports.source;
-        let CardsRead { cards, wanted, oldest, tip, mended, apart } = read_cards(&logs)?;
+        let CardsRead { cards, stale, wanted, oldest, tip, mended, apart } = read_cards(&logs)?;
         let tracker = match (tip, oldest) {
             (Some(tip), _) => Tracker::new(tip),
             (None, Some(best)) => Tracker::new(ChainTip { best, recent: Vec::new() }),
@@ -110,6 +110,9 @@ impl Driver {
         };
         driver.note_deadlines();
         driver.write_mended(mended)?;
+        for channel_id in stale {
+            driver.warm_at_start(channel_id)?;
+        }
         driver.read_notes()?;
         driver.leave_unknown_blocks()?;
         Ok(Starting::new(driver, wanted, mark))
@@ -251,7 +254,10 @@ impl Driver {
 #[derive(Default)]
 struct CardsRead {
     cards: Cards,
-    /// The channels whose monitors have to be read.
+    /// The channels whose cards are older than their logs: what they watch, and which blocks they have
+    /// seen, only their monitors know.
+    stale: Vec<ChannelId>,
+    /// The other channels whose monitors have to be read.
     wanted: Vec<ChannelId>,
     /// The block from which every channel is covered.
     oldest: Option<BlockRef>,
@@ -289,7 +295,9 @@ impl CardsRead {
         let is_stale = last > card.covers && !Bug::CardBelieved.is_planted();
         // A closed channel may have nothing left but an alarm that nobody has heard.
         let is_open_matter = card.has_undelivered || card.has_claims || card.is_closed;
-        if is_stale || (is_open_matter && !card.is_archived) {
+        if is_stale {
+            self.stale.push(card.channel_id);
+        } else if is_open_matter && !card.is_archived {
             self.wanted.push(card.channel_id);
         }
         let is_older = |oldest: BlockRef| card.synced_to.height < oldest.height;

@@ -133,16 +133,19 @@ impl<'a> Living<'a> {
             if self.driver.payment(payment_id).is_some() {
                 continue;
             }
-            // With a book that came back older another incarnation may be all that is written down.
             let PaymentStatus::Past(past) = self.driver.payment_status(payment_id)? else {
-                continue;
+                return Err(Error(format!("{payment_id} was {word:?}, and nobody knows it")));
             };
             let outcome = past.into_iter().find(|(of, _)| *of == generation);
             let is_same = match outcome.map(|(_, outcome)| outcome.kind()) {
                 Some(OutcomeKind::Sent) => word == EventKind::Sent,
                 Some(OutcomeKind::Failed) => matches!(word, EventKind::Failed | EventKind::Probed),
-                Some(OutcomeKind::Unknown) => word == EventKind::Unknown,
-                None => true,
+                // A book that came back older asks when nobody knows any more, or was told of another
+                // incarnation alone.
+                Some(OutcomeKind::Unknown) => {
+                    word == EventKind::Unknown || self.case.memory.has_older_book
+                }
+                None => self.case.memory.has_older_book,
             };
             if !is_same {
                 return Err(Error(format!("{payment_id} was {word:?}, and is {outcome:?}")));

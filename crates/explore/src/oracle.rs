@@ -41,6 +41,8 @@ pub(crate) struct Memory {
     sent: BTreeSet<Generation>,
     /// Whether what was remembered of payments that were over may be gone.
     pub(crate) is_pruned: bool,
+    /// Whether the book came back older after a crash, or not at all.
+    pub(crate) has_older_book: bool,
     /// Alarms, which no scenario but a breach has.
     alarms: usize,
 }

@@ -194,9 +194,11 @@ impl Recorder {
                 }
                 let crash = Crash { boundary, monitors, book: *book };
                 let books = store.as_ref().map(|(store, _)| store.clone());
+                let mut case = self.case.clone();
+                case.memory.has_older_book |= matches!(book, Book::Version(_) | Book::None);
                 self.graves.push(Grave {
                     stores: Stores { monitors: image.clone(), books }.copy(),
-                    case: self.case.clone(),
+                    case,
                     crashes: self.crashes.iter().copied().chain([crash]).collect(),
                     versions: self.versions.len(),
                 });
