@@ -144,3 +144,38 @@ fn a_crash_at_any_boundary_of_a_start_that_watches_changes_no_word() {
     }
     assert!(points > 20, "{points}");
 }
+
+/// The record of a block survives a crash and the card that goes with it does not. The start must
+/// know that the channel saw the block, for the chain goes on without it.
+#[test]
+fn a_block_that_only_a_record_tells_of_may_be_reorganised_away() {
+    let mut points = 0;
+    for logs in [Logs::One, Logs::Two] {
+        for boundary in 1.. {
+            let (mut world, mut node) = Node::with_channels(logs, &[ANCHORS]);
+            let payment = world.payment(1, &[Part(0, 50_000, 40)]);
+            node.pay(&payment);
+            let stores = node.stores.image(Survivors::SyncedOnly);
+            drop(node);
+            let commitment = world.channels[0].peers_commitment();
+            world.confirm(&commitment);
+            let mut ports = ports(&world, &stores);
+            ports.observer = Box::new(Bomb::at(boundary));
+            let is_whole = unless_died(|| {
+                Driver::start(ports).unwrap().poll_chain().unwrap();
+            });
+
+            world.take_away(1);
+            world.mine_empty(1);
+            world.confirm(&commitment);
+            let mut node = Node::start(&world, stores.image(Survivors::Prefix(1)));
+            node.poll();
+            assert!(node.state(0).funding_spend.is_some(), "{logs:?}, {boundary}");
+            points += 1;
+            if is_whole.is_some() {
+                break;
+            }
+        }
+    }
+    assert!(points > 10, "{points}");
+}
